@@ -1,0 +1,1 @@
+"""Architectures only: pure modules `(x) -> outputs`, sizes from a frozen dataclass, no input or output."""
