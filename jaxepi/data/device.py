@@ -87,8 +87,8 @@ def check_batch(
     if held != set(range(process_index * share, (process_index + 1) * share)):
         raise JaxepiError(
             f"the devices of process {process_index} hold rows {min(held)} to {max(held)} of a batch of {batch_size}, "
-            f"but the process reads rows {process_index * share} to {(process_index + 1) * share - 1}: order the mesh by "
-            "process and shard rows over all processes"
+            f"but the process reads rows {process_index * share} to {(process_index + 1) * share - 1}: order the mesh "
+            "by process and shard rows over all processes"
         )
 
 
