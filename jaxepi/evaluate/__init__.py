@@ -1,0 +1,1 @@
+"""Metrics as mergeable masked sums, streaming evaluation, plots and the report."""
