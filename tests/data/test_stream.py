@@ -1,6 +1,5 @@
 """Batch streams: same batches for any readers, hosts and starting point; padding; shutdown; errors."""
 
-import gc
 import signal
 import subprocess
 import sys
@@ -46,8 +45,8 @@ def _numbers(**arguments: Any) -> list[list[int]]:
         return [batch["number"].tolist() for batch in stream]
 
 
-def _reader_threads() -> int:
-    return sum(thread.name.startswith("grain-prefetch") for thread in threading.enumerate())
+def _reader_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("grain-prefetch")}
 
 
 @pytest.mark.parametrize("readers", [1, 2, 7])
@@ -123,15 +122,14 @@ def test_readers_stop_when_the_consumer_does() -> None:
     before = _reader_threads()
     stream = BatchStream(Numbers(10_000), collate_numbers, 8, readers=3)
     next(stream)
-    assert _reader_threads() > before
+    readers = _reader_threads() - before
+    assert readers
     stream.close()
     with pytest.raises(StopIteration):
         next(stream)
-    deadline = time.monotonic() + 10
-    while _reader_threads() > before and time.monotonic() < deadline:
-        gc.collect()
-        time.sleep(0.01)
-    assert _reader_threads() == before
+    for reader in readers:
+        reader.join(timeout=10)
+        assert not reader.is_alive()
 
 
 def test_errors_of_readers_surface_and_end_the_stream() -> None:
