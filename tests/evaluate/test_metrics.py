@@ -94,8 +94,6 @@ def test_two_processes_merge_without_losing_digits():
         address = f"localhost:{probe.getsockname()[1]}"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(metrics.__file__).parents[2])}
     command = [sys.executable, "-c", TWO_PROCESSES, address]
-    runs = [
-        subprocess.Popen([*command, str(i)], env=environment, stderr=subprocess.PIPE, text=True) for i in range(2)
-    ]
+    runs = [subprocess.Popen([*command, str(i)], env=environment, stderr=subprocess.PIPE, text=True) for i in range(2)]
     errors = [run.communicate(timeout=120)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], errors
