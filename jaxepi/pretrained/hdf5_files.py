@@ -1,0 +1,66 @@
+"""HDF5 weight files (Keras), in the order in which the model's layers own their weights."""
+
+from typing import IO, Any
+
+import numpy as np
+
+from jaxepi.errors import JaxepiError
+
+
+def read_hdf5(stream: IO[bytes], name: str) -> dict[str, np.ndarray]:
+    """Arrays by dataset path, for example "model_weights/conv1d/conv1d/kernel:0".
+
+    A Keras file (attributes `layer_names` and `weight_names`, at the root or under `model_weights`) gives only its
+    weights, in layer order, because the numbers in layer names are no order; any other HDF5 file gives every dataset.
+
+    Raises:
+      JaxepiError: h5py is not installed, the file is damaged, or data lie outside it.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise JaxepiError(f"{name} needs h5py: run `pip install 'jaxepi[convert]'`.") from None
+    try:
+        with h5py.File(stream, "r") as file:
+            paths = _keras_paths(file) or _all_paths(h5py, file, "", name)
+            return {path: _dataset(h5py, file, path, name) for path in paths}
+    except (OSError, KeyError, RuntimeError) as problem:
+        raise JaxepiError(f"{name} is not a readable HDF5 file ({problem}).") from problem
+
+
+def _keras_paths(file: Any) -> list[str]:
+    """Dataset paths in layer order; empty if the file does not have Keras's attributes."""
+    root = "model_weights/" if "model_weights" in file else ""
+    group = file[root] if root else file
+    layers = [_text(layer) for layer in group.attrs.get("layer_names", ())]
+    return [f"{root}{layer}/{_text(w)}" for layer in layers for w in group[layer].attrs.get("weight_names", ())]
+
+
+def _all_paths(h5py: Any, group: Any, prefix: str, name: str) -> list[str]:
+    paths = []
+    for key in group:
+        link = group.get(key, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise JaxepiError(f"{name} was refused: {prefix}{key} is a link, and weights must lie in the file itself.")
+        paths += (
+            _all_paths(h5py, group[key], f"{prefix}{key}/", name)
+            if isinstance(group[key], h5py.Group)
+            else [f"{prefix}{key}"]
+        )
+    return paths
+
+
+def _dataset(h5py: Any, file: Any, path: str, name: str) -> np.ndarray:
+    """One dataset; refuses what HDF5 would fetch from other files on the disk."""
+    parts = path.split("/")
+    links = [file.get("/".join(parts[: i + 1]), getlink=True) for i in range(len(parts))]
+    dataset = file[path] if all(isinstance(link, h5py.HardLink) for link in links) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise JaxepiError(f"{name} was refused: {path} does not lie in the file itself.")
+    if dataset.dtype.kind not in "fiub":
+        raise JaxepiError(f"{name}: {path} holds {dataset.dtype} where numbers were expected.")
+    return dataset[()] if dataset.shape else np.asarray(dataset[()])
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
