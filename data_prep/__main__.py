@@ -1,0 +1,47 @@
+"""`python -m data_prep <system> …`: the command line of the offline stage. One subcommand per kind of dataset."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from jaxepi.errors import JaxepiError, did_you_mean
+
+COMMANDS = {
+    "melody": ("data_prep.melody_cli", "FASTA + methylation BigWigs to windows for Melody ST, MT and G"),
+    "sample": ("data_prep.sample", "a small synthetic genome with tracks, as ordinary FASTA and BigWig files"),
+}
+INTERRUPTED = 130
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: python -m data_prep <command> [options]   (--help after a command lists its options)", *lines]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand and returns the exit status: 0 done, 2 wrong input (one sentence), 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    try:
+        if argv[0] not in COMMANDS:
+            raise JaxepiError(
+                f"data_prep has no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}: use one of {', '.join(COMMANDS)}"
+            )
+        return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0
+    except JaxepiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted, and nothing was left behind", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    # Record writing needs no accelerator: TensorFlow must not take memory of a GPU that a training run is using.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""A folder beside the final place: work happens there, one rename puts the result in place, and no end leaves it behind."""
+
+import fcntl
+import glob
+import os
+import shutil
+import signal
+import socket
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any
+
+from jaxepi.errors import JaxepiError
+
+_LOCK = "lock"
+
+
+class Workplace:
+    """`<out>.tmp-<host>-<pid>`, locked while its process lives, so that folders of dead processes are known and removed.
+
+    SIGINT and SIGTERM become KeyboardInterrupt while the place is open, and leaving it removes the folder.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out.absolute()
+        self.folder = self.out.with_name(f"{self.out.name}.tmp-{socket.gethostname()}-{os.getpid()}")
+        self._lock: IO[bytes] | None = None
+        self._handler: Any = None
+
+    def __enter__(self) -> "Workplace":
+        self._remove_stale()
+        try:
+            self.folder.mkdir(parents=True)
+            self._lock = (self.folder / _LOCK).open("wb")
+        except OSError as error:
+            raise JaxepiError(f"{self.folder} cannot be made ({error.strerror}): choose another --out") from error
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, _interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    def publish(self, made: Path, replace: bool) -> None:
+        """Renames `made` (inside the folder) to the final place; with `replace` what is there goes first."""
+        if self.out.exists() and any(self.out.iterdir()) and not replace:
+            raise JaxepiError(
+                f"{self.out} appeared while its dataset was being made: choose another --out, or use --overwrite"
+            )
+        old = self.folder / "replaced"
+        if self.out.exists():
+            self.out.rename(old)
+        try:
+            made.rename(self.out)
+        except OSError:
+            if old.exists():
+                old.rename(self.out)
+            raise
+
+    def _remove_stale(self) -> None:
+        for folder in self.out.parent.glob(f"{glob.escape(self.out.name)}.tmp-*"):
+            try:
+                with (folder / _LOCK).open("wb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise JaxepiError(
+                    f"another data_prep is writing {self.out} ({folder.name}): wait for it, or choose another --out"
+                ) from error
+            except OSError:
+                continue  # not a workplace
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
