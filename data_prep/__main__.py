@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv[0] not in COMMANDS:
             raise JaxepiError(
-                f"data_prep has no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}: use one of {', '.join(COMMANDS)}"
+                f"data_prep has no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}: "
+                f"use one of {', '.join(COMMANDS)}"
             )
         return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0
     except JaxepiError as error:

@@ -1,9 +1,8 @@
-"""Builds a dataset of any recipe, all or nothing: beside its place first, then renamed; the manifest is written last."""
+"""Builds a dataset of any recipe, all or nothing: beside its place first, then renamed; the manifest comes last."""
 
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -179,9 +178,7 @@ def _progress_bar(name: str, total: int, shown: bool) -> Any:
     from tqdm import tqdm
 
     form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} windows, {rate_fmt}, {remaining} left"
-    return tqdm(
-        total=total, desc=name, unit=" windows", bar_format=form, disable=not shown, file=sys.stderr, mininterval=0.5
-    )
+    return tqdm(total=total, desc=name, unit=" windows", bar_format=form, disable=not shown, mininterval=0.5)
 
 
 def index_shards(folder: Path) -> None:

@@ -127,7 +127,7 @@ def _add_records(g: Any) -> None:
 
 
 def _add_running(g: Any) -> None:
-    g.add_argument("--processes", type=int, default=0, metavar="N", help="worker processes; 0 = one per available core")
+    g.add_argument("--processes", type=int, default=0, metavar="N", help="worker processes; 0 = one per core")
     g.add_argument("--beam-runner", metavar="RUNNER", help="run as an Apache Beam pipeline, for example DirectRunner")
     g.add_argument(
         "--beam-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the Beam runner, without dashes"
@@ -300,7 +300,8 @@ def _windows(
                 windows = regions.Windows(windows.chroms, windows.chrom_id, windows.start, touched)
         if not len(windows):
             raise JaxepiError(
-                f"split {split!r} is empty: none of its regions holds a window of {args.window} bp, use a smaller --window"
+                f"split {split!r} is empty: none of its regions holds a window of {args.window} bp, so use a smaller "
+                "--window or other regions"
             )
         made[split] = windows
     return made

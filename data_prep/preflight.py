@@ -57,7 +57,7 @@ def check_track(fasta: Path, genome: Mapping[str, int], track: Path, lengths: Ma
     missing = [c for c in lengths if c not in genome]
     if missing and extra == "error":
         raise JaxepiError(
-            f"{track} has {_some(missing)}, which {fasta} lacks: use the same genome, or leave such chromosomes out with "
+            f"{track} has {_some(missing)}, which {fasta} lacks: use the same genome, or leave them out with "
             "--extra-chroms ignore"
         )
 

@@ -27,7 +27,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of work that one process does in one go: `size` candidate records with the keys first_key, first_key + 1, …"""
+    """A piece of work done in one go: `size` candidate records with the keys first_key, first_key + 1, …"""
 
     first_key: int
     size: int

@@ -167,7 +167,7 @@ def centre_on_blocks(
 
 
 def read_blocks(path: str | Path, prefix: str = "as-is") -> list[Span]:
-    """Blocks from BED, or from CSV with columns that begin with `chr`, `start` and `end` (`chr_hg38` …), in file order."""
+    """Blocks in file order, from BED, or from CSV with columns beginning with `chr`, `start`, `end` (`chr_hg38` …)."""
     path = Path(path)
     if not path.name.removesuffix(".gz").endswith(".csv"):
         return [Span(harmonise(c, prefix), start, end) for _, c, start, end, _ in _bed_rows(path)]

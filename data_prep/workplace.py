@@ -1,4 +1,4 @@
-"""A folder beside the final place: work happens there, one rename puts the result in place, and no end leaves it behind."""
+"""A folder beside the final place: work happens there, one rename publishes it, and no ending leaves it behind."""
 
 import fcntl
 import glob
@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -17,7 +18,7 @@ _LOCK = "lock"
 
 
 class Workplace:
-    """`<out>.tmp-<host>-<pid>`, locked while its process lives, so that folders of dead processes are known and removed.
+    """`<out>.tmp-<host>-<pid>`, locked while its process lives: those of dead processes are recognised and removed.
 
     SIGINT and SIGTERM become KeyboardInterrupt while the place is open, and leaving it removes the folder.
     """
@@ -27,6 +28,7 @@ class Workplace:
         self.folder = self.out.with_name(f"{self.out.name}.tmp-{socket.gethostname()}-{os.getpid()}")
         self._lock: IO[bytes] | None = None
         self._handler: Any = None
+        self._tempdir: str | None = None
 
     def __enter__(self) -> "Workplace":
         self._remove_stale()
@@ -36,6 +38,8 @@ class Workplace:
         except OSError as error:
             raise JaxepiError(f"{self.folder} cannot be made ({error.strerror}): choose another --out") from error
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # TFDS leaves temporary folders behind: let them be made here.
+        self._tempdir, tempfile.tempdir = tempfile.tempdir, str(self.folder)
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, _interrupt)
         return self
@@ -45,6 +49,7 @@ class Workplace:
     ) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGTERM, self._handler)
+        tempfile.tempdir = self._tempdir
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
