@@ -1,0 +1,193 @@
+"""Which windows a model must see to predict at every CpG of a BED's regions, or of a FASTA's records."""
+
+import dataclasses
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from jaxepi.errors import JaxepiError
+from jaxepi.genome import Genome
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """One input of the model and the part of it to report.
+
+    Attributes:
+      chrom: contig; start: of the window, negative or running over the end where N fill the gap.
+      low, high: interval of the contig whose CpGs are reported from this window (by the position of the C).
+      region: index of the region or record it serves.
+    """
+
+    chrom: str
+    start: int
+    low: int
+    high: int
+    region: int
+
+
+class Plan(Protocol):
+    """All windows of a job, in order, made when asked for.
+
+    Attributes:
+      regions: how many regions or records they serve; window: bp of each.
+    """
+
+    regions: int
+    window: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Window: ...
+
+    def notes(self) -> list[str]:
+        """Sentences on windows that could not lie where they should."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Regions:
+    """Regions of a BED: contig index in the genome (R,), start (R,) and end (R,) in bp."""
+
+    chrom: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+
+def read_bed(path: str | os.PathLike[str], genome: Genome) -> Regions:
+    """All regions of a BED (or gzipped BED), checked against the genome.
+
+    Blank lines, comments, `track` and `browser` lines and one line of column names at the top are passed over; columns
+    may be separated by tabs, blanks or commas, and those after the third are ignored.
+
+    Raises:
+      JaxepiError: a line is no interval of the genome, told with its number; or there is no region at all.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise JaxepiError(f"There is no BED file {path}.")
+    index = {name: i for i, name in enumerate(genome.names)}
+    rows = [_interval(fields, genome, index, f"{path} line {number}") for number, fields in _lines(path)]
+    if not rows:
+        raise JaxepiError(f"{path} holds no region: expected lines with chromosome, start and end.")
+    chrom, start, end = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    return Regions(chrom.astype(np.int32), start, end)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    with open(path, "rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    titles_allowed = True
+    try:
+        with gzip.open(path, "rt") if zipped else open(path) as file:
+            for number, line in enumerate(file, 1):
+                fields = line.replace(",", " ").split()
+                if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
+                    continue
+                titles = titles_allowed and len(fields) >= 3 and fields[1].isidentifier() and fields[2].isidentifier()
+                titles_allowed = False
+                if not titles:
+                    yield number, fields
+    except (OSError, EOFError, UnicodeDecodeError) as problem:
+        raise JaxepiError(f"{path} is not a readable text file ({problem}).") from problem
+
+
+def _interval(fields: list[str], genome: Genome, index: dict[str, int], where: str) -> tuple[int, int, int]:
+    if len(fields) < 3:
+        raise JaxepiError(f"{where} has {len(fields)} columns, but chromosome, start and end were expected.")
+    chrom = fields[0]
+    try:
+        start, end = int(fields[1]), int(fields[2])
+    except ValueError:
+        raise JaxepiError(f"{where}: {fields[1]!r} and {fields[2]!r} should be whole numbers, start and end.") from None
+    if chrom not in index:
+        raise JaxepiError(genome.unknown(chrom, where))
+    if not 0 <= start < end:
+        raise JaxepiError(f"{where}: {chrom}:{start}-{end} is no interval, start must be at least 0 and below end.")
+    length = genome.lengths[chrom]
+    if end > length:
+        raise JaxepiError(f"{where}: {chrom}:{start}-{end} reaches beyond {chrom}, {length} bp in {genome.path}.")
+    return index[chrom], start, end
+
+
+class Tiles:
+    """Windows over regions: one centred on a region that fits into it, else tiles and a last one anchored at the end.
+
+    A centred window that would leave its chromosome is moved inside; on a chromosome shorter than a window, N fill the
+    rest. With `repeat`, the last tile also reports what the tile before it has reported, as Melody's own tool does.
+    """
+
+    def __init__(self, regions: Regions, genome: Genome, window: int, repeat: bool = False):
+        self.regions = len(regions.start)
+        self.window = window
+        self._r, self._repeat = regions, repeat
+        self._names = genome.names
+        span = regions.end - regions.start
+        self._last = np.cumsum(np.maximum(1, -(-span // window)))  # windows up to and with each region
+        self._lengths = np.array(list(genome.lengths.values()), np.int64)[regions.chrom]
+
+    def __len__(self) -> int:
+        return int(self._last[-1])
+
+    def __getitem__(self, index: int) -> Window:
+        region = int(np.searchsorted(self._last, index, side="right"))
+        tile = index - (int(self._last[region - 1]) if region else 0)
+        chrom = self._names[self._r.chrom[region]]
+        start, end = int(self._r.start[region]), int(self._r.end[region])
+        if end - start <= self.window:
+            middle = max(0, (start + end) // 2 - self.window // 2)
+            inside = max(0, min(middle, int(self._lengths[region]) - self.window))
+            return Window(chrom, inside, start, end, region)
+        left = start + tile * self.window
+        if left + self.window <= end:
+            return Window(chrom, left, left, left + self.window, region)
+        return Window(chrom, end - self.window, end - self.window if self._repeat else left, end, region)
+
+    def notes(self) -> list[str]:
+        half, span = self.window // 2, self._r.end - self._r.start
+        single = span <= self.window
+        left = (self._r.start + self._r.end) // 2 - half
+        short = single & (self._lengths < self.window)
+        moved = single & ~short & ((left < 0) | (left + self.window > self._lengths))
+        told = []
+        if moved.any():
+            told.append(f"{moved.sum()} windows at chromosome ends were moved inside, so their regions are off centre")
+        if short.any():
+            told.append(f"{short.sum()} windows on chromosomes shorter than {self.window} bp end in N")
+        return told
+
+
+class Records:
+    """One window for each FASTA record: its centre if it is longer than a window, else N on both sides."""
+
+    def __init__(self, genome: Genome, window: int):
+        self._lengths = list(genome.lengths.items())
+        self.window = window
+        self.regions = len(self._lengths)
+
+    def __len__(self) -> int:
+        return self.regions
+
+    def __getitem__(self, index: int) -> Window:
+        name, length = self._lengths[index]
+        start = (length - self.window) // 2 if length >= self.window else -((self.window - length) // 2)
+        return Window(name, start, max(0, start), min(length, start + self.window), index)
+
+    def notes(self) -> list[str]:
+        lengths = np.array([length for _, length in self._lengths])
+        cropped, padded = (lengths > self.window).sum(), (lengths < self.window).sum()
+        told = []
+        if cropped:
+            told.append(f"{cropped} records are longer than {self.window} bp: only their centre is predicted")
+        if padded:
+            told.append(f"{padded} records are shorter than {self.window} bp: N were put on both sides")
+        return told
+
+
+def windows_of_batch(plan: Plan, batch: int, size: int) -> list[Window]:
+    """Windows of one batch: always the same ones, so that a run that goes on computes what it would have computed."""
+    return [plan[i] for i in range(batch * size, min((batch + 1) * size, len(plan)))]
