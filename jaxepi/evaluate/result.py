@@ -1,0 +1,148 @@
+"""What an evaluation leaves: numbers, a table per track, curves and a few windows; written and read again."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from jaxepi.errors import JaxepiError
+from jaxepi.evaluate.files import write_arrays, write_json, write_text
+from jaxepi.evaluate.sampling import Sample, Window
+
+SAVED_SAMPLE = 5_000  # positions of the sample that go to disk, enough for a scatter plot
+
+
+@dataclasses.dataclass(frozen=True)
+class BrowserWindow:
+    """A held-out window with its place in the genome (0-based start; chrom is empty if unknown)."""
+
+    chrom: str
+    start: int
+    window: Window
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalResult:
+    """One split, evaluated.
+
+    Attributes:
+        split: name of the split.
+        region: what the predictions cover, as in the metric names (`cpg`).
+        tracks: names (K,).
+        records: windows evaluated (padding not counted).
+        seconds: wall time, with compilation.
+        summary: flat name -> number, the names carry the reduction; NaN where undefined.
+        per_track: name -> K values.
+        undefined: name -> {track number: reason}.
+        curves: name -> array. `<region>/fpr`, `tpr`, `precision` (K, points); `<region>/calibration_count`,
+            `_prediction`, `_target` (K, bins); `<region>/density` (K, bins, bins; predicted, measured); each also as
+            `<name>_flat` with K = 1 for all tracks together. Of more than 64 tracks only `_flat` is kept.
+        samples: positions for rank-based values (from disk: the first 5 000 of them).
+        windows: for the browser view.
+    """
+
+    split: str
+    region: str
+    tracks: list[str]
+    records: int
+    seconds: float
+    summary: dict[str, float]
+    per_track: dict[str, list[float]]
+    undefined: dict[str, dict[int, str]]
+    curves: dict[str, np.ndarray]
+    samples: Sample
+    windows: list[BrowserWindow]
+
+    def to_json(self) -> dict[str, object]:
+        """Every number of the evaluation as plain values (NaN stays NaN)."""
+        return {
+            "split": self.split,
+            "region": self.region,
+            "records": self.records,
+            "seconds": self.seconds,
+            "summary": self.summary,
+            "tracks": self.tracks,
+            "per_track": self.per_track,
+            "undefined": self.undefined,
+            "windows": [
+                {"chrom": w.chrom, "start": w.start, "record": w.window.record, "choice": w.window.choice}
+                for w in self.windows
+            ],
+            "sample_seen": self.samples.seen,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Writes metrics.json, per_track.tsv and plots_data.npz into `folder`, metrics.json last.
+
+        Raises:
+            JaxepiError: a file cannot be written.
+        """
+        arrays = {f"curve:{name}": array for name, array in self.curves.items()}
+        arrays["sample:prediction"] = self.samples.prediction[:SAVED_SAMPLE]
+        arrays["sample:target"] = self.samples.target[:SAVED_SAMPLE]
+        for number, shown in enumerate(self.windows):
+            window = shown.window
+            arrays[f"window{number}:offset"] = window.offset
+            arrays[f"window{number}:prediction"] = window.prediction
+            arrays[f"window{number}:target"] = window.target
+            arrays[f"window{number}:score"] = np.array(window.score)
+        write_arrays(folder / "plots_data.npz", arrays)
+        write_text(folder / "per_track.tsv", self.table())
+        write_json(folder / "metrics.json", self.to_json())
+
+    def table(self) -> str:
+        """Tab-separated: a line per track; tabs and line ends in names become spaces; empty where undefined."""
+        columns = list(self.per_track)
+        lines = ["\t".join(["track", *columns])]
+        for number, track in enumerate(self.tracks):
+            values = (self.per_track[column][number] for column in columns)
+            lines.append("\t".join([" ".join(track.split()), *("" if v != v else f"{v:.7g}" for v in values)]))
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def load(cls, folder: Path) -> "EvalResult":
+        """Reads what `save` wrote; undefined numbers come back as NaN.
+
+        Raises:
+            JaxepiError: a file is missing or not what `save` writes.
+        """
+        try:
+            text = json.loads((folder / "metrics.json").read_text())
+            with np.load(folder / "plots_data.npz", allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            windows = [
+                BrowserWindow(
+                    place["chrom"],
+                    place["start"],
+                    Window(
+                        record=place["record"],
+                        offset=arrays[f"window{number}:offset"],
+                        prediction=arrays[f"window{number}:prediction"],
+                        target=arrays[f"window{number}:target"],
+                        choice=place["choice"],
+                        score=float(arrays[f"window{number}:score"]),
+                    ),
+                )
+                for number, place in enumerate(text["windows"])
+            ]
+            samples = Sample(arrays["sample:prediction"], arrays["sample:target"], text["sample_seen"])
+            return cls(
+                split=text["split"],
+                region=text["region"],
+                tracks=text["tracks"],
+                records=text["records"],
+                seconds=text["seconds"],
+                summary={name: _number(value) for name, value in text["summary"].items()},
+                per_track={name: [_number(v) for v in values] for name, values in text["per_track"].items()},
+                undefined={n: {int(k): v for k, v in why.items()} for n, why in text["undefined"].items()},
+                curves={n.removeprefix("curve:"): a for n, a in arrays.items() if n.startswith("curve:")},
+                samples=samples,
+                windows=windows,
+            )
+        except (OSError, KeyError, ValueError) as problem:
+            raise JaxepiError(f"{folder} holds no complete evaluation ({problem}); run it again.") from None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
