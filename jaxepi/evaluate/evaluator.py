@@ -42,7 +42,6 @@ class Options:
         sample_positions: upper bound; with many tracks `SAMPLE_VALUES` bounds it further.
         windows: how many whole windows to keep for the browser view.
         seed: of the choice of positions and windows.
-        locate: record number -> (chromosome, 0-based start) of its window, for the browser view.
     """
 
     region: str = "cpg"
@@ -50,7 +49,6 @@ class Options:
     sample_positions: int = SAMPLE_POSITIONS
     windows: int = 4
     seed: int = 0
-    locate: Callable[[int], tuple[str, int]] | None = None
 
 
 def evaluate(
@@ -61,6 +59,7 @@ def evaluate(
     split: str,
     *,
     options: Options | None = None,
+    locate: Callable[[int], tuple[str, int]] | None = None,
     total: int | None = None,
     output: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -76,6 +75,7 @@ def evaluate(
         tracks: names (K,).
         split: name, for the result.
         options: see Options.
+        locate: record number -> (chromosome, 0-based start) of its window, for the browser view.
         total: number of batches if known, for the progress line.
         output: folder for metrics.json, per_track.tsv and plots_data.npz (written by process 0).
         progress: receives a line now and then; default: the terminal.
@@ -103,7 +103,7 @@ def evaluate(
     per_track, undefined = dict(summary.pop("per_track", {})), dict(summary.pop("undefined", {}))
     for part, add in zip((summary, per_track, undefined), _sampled_values(sample, tracks, options), strict=True):
         part.update(add)
-    locate = options.locate or (lambda record: ("", 0))
+    locate = locate or (lambda record: ("", 0))
     result = EvalResult(
         split=split,
         region=options.region,

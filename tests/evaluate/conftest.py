@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxepi.evaluate import metrics
-from jaxepi.evaluate.evaluator import Options, evaluate
+from jaxepi.evaluate.evaluator import evaluate
 
 
 class StandardTask:
@@ -67,8 +67,7 @@ def run():
     """(split, batch size, **evaluate's arguments) -> EvalResult."""
 
     def evaluate_synthetic(split, batch_size=4, step=predict_step, names=None, **more):
-        more.setdefault("options", Options(locate=lambda record: ("chr20", 10_000 * record)))
-        quiet = {"progress": lambda text: None}
+        quiet = {"progress": lambda text: None, "locate": lambda record: ("chr20", 10_000 * record)}
         return evaluate(step, split.batches(batch_size), StandardTask(), names or split.names, "test", **(quiet | more))
 
     return evaluate_synthetic
