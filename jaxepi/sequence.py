@@ -11,6 +11,7 @@ import numpy as np
 
 BASES = "ACGT"
 A, C, G, T, N = range(5)
+NOTHING = 5  # in memory only: a base that is not there at all, whose one-hot row is zero
 
 Array = Any  # a NumPy or a jax array
 
@@ -18,7 +19,7 @@ _CODE_OF_BYTE = np.full(256, N, np.uint8)
 for _code, _base in enumerate(BASES):
     _CODE_OF_BYTE[[ord(_base), ord(_base.lower())]] = _code
 _BYTE_OF_CODE = np.frombuffer(b"ACGTN", np.uint8)
-_COMPLEMENT = np.array([T, G, C, A, N], np.uint8)
+_COMPLEMENT = np.array([T, G, C, A, N, NOTHING], np.uint8)
 
 
 def _namespace(array: Array) -> ModuleType:
@@ -44,12 +45,12 @@ def decode(codes: np.ndarray) -> str:
 def one_hot(codes: Array, dtype: Any = np.float32, n_value: float = 0.25) -> Array:
     """Codes (..., L) to one-hot (..., L, 4), channels A C G T; an N row holds `n_value` four times."""
     xp = _namespace(codes)
-    rows = np.concatenate([np.eye(4), np.full((1, 4), n_value)])
+    rows = np.concatenate([np.eye(4), np.full((1, 4), n_value), np.zeros((1, 4))])
     if xp is np:
         return rows.astype(dtype)[codes]
     codes = codes[..., None]
     hot = xp.where(codes == xp.arange(4, dtype=codes.dtype), 1.0, 0.0)
-    return xp.where(codes >= N, n_value, hot).astype(dtype)
+    return xp.where(codes == N, n_value, hot).astype(dtype)
 
 
 def reverse_complement(codes: Array) -> Array:

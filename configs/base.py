@@ -1,0 +1,55 @@
+"""Every field that all experiments share, with its unit and what None means. Experiments import this and change lines."""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_base() -> ConfigDict:
+    """A config without system, model and task; those are the experiment's."""
+    config = ConfigDict()
+    config.seed = 0  # of the initial parameters, the order of records and the augmentation
+    config.batch_size = 32  # records of one optimizer update, over all devices and hosts
+    config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
+    config.steps = 1_000_000  # optimizer updates
+    config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
+    config.log_every = 50  # steps between log lines
+    config.eval_every = 5_000  # steps between evaluations of the validation split; 0 = only at the end
+    config.eval_batches = placeholder(int)  # batches of one evaluation during training; None = the whole split
+    config.save_every = 1_000  # steps between checkpoints for resuming; 0 = only at the end
+    config.keep = 2  # checkpoints for resuming that are kept; the best by `monitor` is kept besides
+    config.monitor = placeholder(str)  # validation metric that decides the best; None = the task's choice
+    config.patience = placeholder(int)  # evaluations in a row without a new best that end the run; None = never
+    config.profile_steps = ()  # (first, last + 1) steps to profile to workdir/profile; () = none
+    config.wandb_project = placeholder(str)  # also log to this Weights & Biases project; None = no
+    config.compilation_cache = placeholder(str)  # folder of compiled programs; None = the user's cache folder
+    config.report = True  # after training and evaluation, write workdir/report/report.html
+
+    config.mesh = ConfigDict()
+    config.mesh.fsdp = 1  # devices that share one copy of parameters and optimizer; the others split the batch
+
+    config.dataset = ConfigDict()
+    config.dataset.path = ""  # folder made by data_prep
+    config.dataset.command = ""  # the data_prep command that makes it, for messages
+    config.dataset.sample = False  # make the embedded sample at `path` if nothing is there
+    config.dataset.train_split = "train"
+    config.dataset.validation_split = "valid"
+    config.dataset.test_split = "test"
+    config.dataset.tracks = ()  # names or numbers of the tracks to use; () = all
+    config.dataset.readers = 4  # threads that read records on each host
+
+    config.optimizer = ConfigDict()  # fields: jaxepi.train.optimizer.OptimizerConfig
+    config.optimizer.name = "adam"  # adam | adamw | sgd
+    config.optimizer.learning_rate = 1e-3  # peak
+    config.optimizer.schedule = "constant"  # constant | cosine | exponential
+    config.optimizer.warmup_steps = 0  # updates of linear warm-up from 0
+    config.optimizer.decay_steps = placeholder(int)  # cosine: whole length, None = steps; exponential: updates per decay
+    config.optimizer.final_scale = 0.0  # end value as a fraction of the peak
+    config.optimizer.decay_rate = 0.95  # exponential: factor per decay_steps
+    config.optimizer.b1 = 0.9  # decay of the first moment; sgd: momentum
+    config.optimizer.b2 = 0.999  # decay of the second moment
+    config.optimizer.epsilon = 1e-8  # added to the root of the second moment
+    config.optimizer.weight_decay = 0.0  # adamw: decoupled decay
+    config.optimizer.clip_norm = placeholder(float)  # largest global gradient norm; None = no clipping
+    config.optimizer.accumulate = 1  # micro-batches per update
+    config.optimizer.ema_decay = placeholder(float)  # moving average of parameters, used to evaluate; None = none
+    return config

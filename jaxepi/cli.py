@@ -1,0 +1,119 @@
+"""The modes of launch.py: what each does once the flags are read. Every error a user can cause is one sentence."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from jaxepi.errors import JaxepiError, did_you_mean
+
+
+@contextlib.contextmanager
+def one_sentence_errors() -> Iterator[None]:
+    """Prints a `JaxepiError` as one line and leaves with status 2; Ctrl-C leaves with 130. Nothing else is hidden."""
+    try:
+        yield
+    except JaxepiError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Reads the command line; an unknown flag or config field is one sentence with the nearest name."""
+    with one_sentence_errors():
+        try:
+            return flags.FLAGS(argv)
+        except AttributeError as problem:  # ml_collections: no such config field
+            field = re.search(r"'\\?'?([\w.]+)", str(problem))
+            near = re.search(r'Did you mean "([\w.]+)"', str(problem))
+            hint = f" (did you mean {near[1]!r}?)" if near else ""
+            name = field[1] if field else str(problem)
+            raise JaxepiError(f"Unknown config field {name!r}{hint}; every field is in configs/base.py.") from None
+        except flags.Error as problem:
+            raise JaxepiError(_flag_problem(str(problem))) from None
+
+
+def _flag_problem(text: str) -> str:
+    """The last sentence of what absl says, without the traceback that ml_collections puts into it."""
+    if "JaxepiError: " in text:
+        return text.rsplit("JaxepiError: ", 1)[1].strip().splitlines()[0]
+    unknown = re.search(r"Unknown command line flag '([\w.]+)'", text)
+    if unknown:
+        name = unknown[1]
+        known = [*flags.FLAGS, "config.batch_size", "config.steps", "config.dataset.path"]
+        return f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."
+    return " ".join(text.split())
+
+
+def read_config(flag: Any) -> Any:
+    """The value of --config, or None. Raises JaxepiError if there is no such file."""
+    try:
+        config = flag.value
+        if config is not None:
+            config.keys()  # a missing file shows at the first use
+        return config
+    except OSError as problem:
+        missing = re.search(r"No such file or directory: '([^']+)'", str(problem))
+        path = Path(missing[1] if missing else str(problem).splitlines()[0])
+        near = did_you_mean(path.stem, [p.stem for p in path.parent.glob("*.py")])
+        raise JaxepiError(f"There is no config {path}{near}.") from None
+
+
+def required(value: Any, flag: str) -> Any:
+    """The value of a flag that a mode cannot do without. Raises JaxepiError if it is not given."""
+    if value is None:
+        raise JaxepiError(f"--{flag} is needed here, such as {_EXAMPLES[flag]}.")
+    return value
+
+
+_EXAMPLES = {"config": "--config configs/melody_mt.py:sample", "fasta": "--fasta genome.fa"}
+
+
+def refuse_argument(word: str) -> None:
+    """Raises JaxepiError for a word on the command line that belongs to no flag."""
+    raise JaxepiError(f"{word!r} is no flag; values are given as --flag=value or --flag value.")
+
+
+def start(config: Any, hosts: tuple[str | None, int | None, int | None] | None) -> None:
+    """Joins the hosts of the run, if there are several, and turns on the compilation cache."""
+    from jaxepi.train import startup
+
+    if hosts is not None:
+        startup.join_hosts(*hosts)
+    startup.use_compilation_cache(config.compilation_cache if config else None)
+
+
+def train(config: Any, workdir: Path) -> None:
+    """Trains, then evaluates the best checkpoint on the validation and test splits and writes the report."""
+    from jaxepi.train.evaluation import evaluate_run
+    from jaxepi.train.loop import train as run
+
+    reason = run(config, workdir)
+    if reason == "interrupted":
+        print("run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    evaluate_run(workdir, config, None, "best", report=config.report)
+
+
+def evaluate(config: Any, workdir: Path, split: str | None, checkpoint: str) -> None:
+    """Evaluates a run's checkpoint on one split and writes the report."""
+    from jaxepi.train.evaluation import evaluate_run
+
+    evaluate_run(workdir, config, split, checkpoint, report=True)
+
+
+def predict(source: Path | str, *, checkpoint: str, fasta: str, regions: str | None, out: Path, overlap: str,
+            batch_size: int | None) -> None:  # fmt: skip
+    """Predicts regions of a genome, or sequences, with a run or a released file."""
+    import jaxepi
+    from jaxepi.analysis.predict import predict_files
+
+    predictor = jaxepi.load(source, which=checkpoint) if Path(source).is_dir() else jaxepi.load(source)
+    predict_files(predictor, fasta=fasta, regions=regions, out_dir=out, overlap=overlap, batch_size=batch_size or 8)

@@ -1,0 +1,337 @@
+"""The training loop. It reads top to bottom: evaluate if due, save if due, next batch, step, log."""
+
+import contextlib
+import functools
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxepi.data import BatchStream, Dataset, device_batches
+from jaxepi.errors import JaxepiError
+from jaxepi.tasks import Task, make_task
+from jaxepi.tasks.base import from_section
+from jaxepi.train import startup
+from jaxepi.train.best import Best
+from jaxepi.train.checkpoint import Checkpoints
+from jaxepi.train.evaluation import evaluate_split
+from jaxepi.train.mesh import batch_sharding, check_batch_size, make_mesh
+from jaxepi.train.optimizer import OptimizerConfig
+from jaxepi.train.runlog import RunLog, Throughput, clock, finite, versions
+from jaxepi.train.state import Steps, TrainState, make_steps
+
+# what may change between two starts of one run: it moves no parameter of a step that was already counted
+FREE_FIELDS = (
+    "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
+    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
+    "dataset.sample", "model.remat", "report", "compilation_cache",
+)  # fmt: skip
+
+
+class Run:
+    """One training run in a workdir: `Run(config, workdir).train()`; see `train` below for what it promises."""
+
+    def __init__(self, config: Any, workdir: Path):
+        """Checks everything that can be checked before work starts.
+
+        Raises:
+          JaxepiError: config, dataset, devices or workdir do not fit.
+        """
+        self.config, self.workdir = config, workdir
+        self.optimizer = from_section(OptimizerConfig, config.optimizer, "config.optimizer")
+        self.mesh = make_mesh(config.mesh.fsdp)
+        check_batch_size(config.batch_size, self.mesh, self.optimizer.accumulate)
+        check_batch_size(config.eval_batch_size, self.mesh, name="config.eval_batch_size")
+        self.dataset: Dataset = startup.find_dataset(config)
+        self.task: Task = make_task(config, self.dataset.manifest)
+        self.records = self.dataset.split(config.dataset.train_split)
+        if len(self.records) < config.batch_size:
+            raise JaxepiError(
+                f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer than one "
+                f"batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
+            )
+        self.steps: Steps = make_steps(self.task, self.optimizer, config.steps, config.seed, self.mesh)
+        self.config_json = startup.keep_config(workdir, config, sys.argv)
+        self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
+        self.best = Best(workdir / "best", config.monitor or self.task.monitor, self.task.monitor_mode, config.patience)
+        self.throughput = Throughput()
+        self.minutes_before = 0.0
+        self.started = time.monotonic()
+
+    def minutes(self) -> float:
+        """Minutes of training in this workdir, earlier starts included."""
+        return self.minutes_before + (time.monotonic() - self.started) / 60
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """What goes into a checkpoint beside the state."""
+        return {
+            "iterator": {"batch": step},
+            "config": self.config_json,
+            "versions": versions(),
+            "fingerprint": self.dataset.fingerprint,
+            "manifest": finite({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
+            "minutes": self.minutes(),
+            "best": self.best.to_json(),
+        }
+
+    def restore(self) -> tuple[TrainState, int]:
+        """The state to start from: of the newest whole checkpoint, or a fresh one.
+
+        Raises:
+          JaxepiError: the checkpoint belongs to another config or dataset.
+        """
+        found = self.checkpoints.restore_newest(self.steps.abstract(), self.warn)
+        if found is None:
+            return self.steps.initial(), 0
+        state, meta = found
+        check_same_run(json.loads(meta["config"]), json.loads(self.config_json), self.workdir)
+        if meta["fingerprint"] != self.dataset.fingerprint:
+            raise JaxepiError(
+                f"{self.workdir} was trained on another dataset than {self.dataset.path} (their fingerprints differ); "
+                "use another --workdir."
+            )
+        self.minutes_before = meta["minutes"]
+        self.best.from_json(meta["best"])
+        self.log.record("resume", meta["step"], checkpoint=str(self.checkpoints.directory / str(meta["step"])))
+        self.log.line(f"resuming from step {meta['step']} of {self.config.steps}")
+        return state, meta["step"]
+
+    def warn(self, text: str) -> None:
+        self.log.line(f"warning: {text}")
+
+    def announce(self, step: int) -> None:
+        """Tells devices, data and sizes, in the terminal and as the start line of the run record."""
+        devices = startup.describe_devices()
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(self.steps.abstract().params))
+        self.log.line(
+            f"{devices['count']} {devices['platform']} device(s) ({devices['kind']}), mesh {dict(self.mesh.shape)}; "
+            f"{parameters:,} parameters; {len(self.records):,} training records, "
+            f"{len(self.records) // self.config.batch_size:,} batches of {self.config.batch_size} an epoch"
+        )
+        if warning := startup.unused_accelerator():
+            self.log.line(warning)
+        self.log.record(
+            "start", step, config=json.loads(self.config_json), versions=versions(), devices=devices,
+            parameters=parameters, dataset={"path": str(self.dataset.path), "fingerprint": self.dataset.fingerprint},
+        )  # fmt: skip
+
+    def evaluate(self, state: TrainState, step: int) -> bool:
+        """Evaluates the validation split and keeps the state if it is the best so far; False: stop early."""
+        begin = time.monotonic()
+        result = evaluate_split(
+            functools.partial(self.steps.evaluate, state.best_params, state.rest), self.task, self.dataset,
+            self.config.dataset.validation_split, self.mesh, self.config, batches=self.config.eval_batches,
+            progress=self.log.progress,
+        )  # fmt: skip
+        summary = {name: value for name, value in result.summary.items() if isinstance(value, int | float)}
+        value = summary.get(self.best.metric)
+        if value is None:
+            raise JaxepiError(
+                f"config.monitor is {self.best.metric!r}, but the validation metrics are {sorted(summary)}."
+            )
+        self.log.record("eval", step, split=self.config.dataset.validation_split, metrics=summary)
+        self.log.scalars("valid", step, summary)
+        better = self.best.update(step, value)
+        if better:
+            self.best.save(step, state, self.meta(step))
+        self.log.line(f"step {step}: valid {self.best.metric} {value:.4f}{' (best so far)' if better else ''}")
+        self.throughput.pause(time.monotonic() - begin)
+        return not self.best.out_of_patience()
+
+    def save(self, state: TrainState, step: int) -> None:
+        begin = time.monotonic()
+        self.checkpoints.save(step, state, self.meta(step))
+        self.throughput.pause(time.monotonic() - begin)
+
+    def report_step(self, step: int, scalars: dict[str, jax.Array]) -> None:
+        """Logs the step if due; stops the run if its loss is no number.
+
+        Raises:
+          JaxepiError: the loss is NaN or infinite.
+        """
+        loss = float(scalars["loss"])
+        if not math.isfinite(loss):
+            kept = self.checkpoints.steps()
+            terms = ", ".join(f"{k} {float(v):g}" for k, v in scalars.items() if k != "loss")
+            raise JaxepiError(
+                f"The loss became {loss} at step {step} ({terms}); "
+                + (f"the newest good checkpoint is step {kept[0]}" if kept else "no checkpoint was saved yet")
+                + ": lower config.optimizer.learning_rate or set config.optimizer.clip_norm."
+            )
+        if step % self.config.log_every and step != 1:
+            return
+        rate = self.throughput.read()
+        values = {name: float(value) for name, value in scalars.items()}
+        self.log.record("train", step, loss=loss, terms=values, samples_per_second=rate, minutes=self.minutes())
+        self.log.scalars("train", step, {**values, "samples_per_second": rate})
+        left = (self.config.steps - step) * self.config.batch_size / max(rate, 1e-9)
+        if self.config.max_minutes is not None:
+            left = min(left, 60 * (self.config.max_minutes - self.minutes()))
+        self.log.progress(
+            f"step {step}/{self.config.steps}  loss {loss:.4f}  {rate:.1f} samples/s  "
+            f"{clock(left)} left  [{jax.devices()[0].platform}]"
+        )
+
+    def train(self) -> str:
+        """Runs to the end, the time limit, early stopping or a signal; returns which of them it was.
+
+        Raises:
+          JaxepiError: see `restore` and `report_step`.
+        """
+        config = self.config
+        state, step = self.restore()
+        self.announce(step)
+        stream = BatchStream(
+            self.records, self.task.collate, config.batch_size, seed=config.seed, shuffle=True,
+            remainder="drop", process_index=jax.process_index(), process_count=jax.process_count(),
+            readers=config.dataset.readers, start=step,
+        )  # fmt: skip
+        reason, pending, first = "finished", None, step
+        with interrupts() as interrupted, contextlib.closing(stream), _batches(stream, self.mesh) as batches:
+            self.throughput.read()
+            while True:
+                # The newest loss is looked at before anything that would keep its state for good.
+                due_eval = due(step, config.eval_every, first) or (step == config.steps and step > first)
+                due_save = due(step, config.save_every, first)
+                last = self._last_reason(step, interrupted)
+                if pending and (due_eval or due_save or last):
+                    self.report_step(*pending)
+                    pending = None
+                if due_eval and last != "interrupted" and not self.evaluate(state, step):
+                    last = last or "stopped early"
+                if (due_save or last) and step > first:
+                    self.save(state, step)
+                if last:
+                    reason = last
+                    break
+                batch = next(batches)
+                with profiled(self.workdir, step, config.profile_steps):
+                    state, scalars = self.steps.train(state, batch)
+                step += 1
+                self.throughput.add(config.batch_size)
+                # One step late: while the device works on this step, the numbers of the one before are read.
+                if pending:
+                    self.report_step(*pending)
+                pending = (step, scalars)
+                if step == first + 1:
+                    scalars["loss"].block_until_ready()  # compilation is not throughput
+                    self.throughput.read()
+        self.finish(state, step, reason)
+        return reason
+
+    def _last_reason(self, step: int, interrupted: list[int]) -> str | None:
+        """Why the run ends here, or None. All hosts must agree, so host 0 decides where a clock or a signal does."""
+        if step >= self.config.steps:
+            return "finished"
+        limit = self.config.max_minutes
+        local = 1 if interrupted else 2 if limit is not None and self.minutes() >= limit else 0
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            local = int(multihost_utils.process_allgather(jax.numpy.asarray(local)).max())
+        return (None, "interrupted", "out of time")[local]
+
+    def finish(self, state: TrainState, step: int, reason: str) -> None:
+        """Waits for the checkpoints and writes the closing line."""
+        self.checkpoints.close()
+        self.best.close()
+        self.log.record("end", step, reason=reason, minutes=self.minutes(), best=self.best.to_json())
+        self.log.line(f"{reason} at step {step} after {clock(60 * self.minutes())}; run folder {self.workdir}")
+        self.log.close()
+
+
+def train(config: Any, workdir: Path) -> str:
+    """Trains as `config` says, in `workdir`, from its newest checkpoint if there is one.
+
+    Kill it at any moment and call it again: on the same hardware the parameters are the same bit for bit.
+
+    Returns:
+      "finished", "out of time", "stopped early" or "interrupted".
+
+    Raises:
+      JaxepiError: one sentence that says what to do.
+    """
+    with startup.locked(workdir):
+        run = Run(config, workdir)
+        try:
+            return run.train()
+        finally:
+            run.log.close()
+            with contextlib.suppress(JaxepiError):
+                run.checkpoints.close()
+
+
+def due(step: int, every: int | None, first: int) -> bool:
+    """Whether something that happens every `every` steps is due; not at the step where this start began."""
+    return bool(every) and step > first and step % every == 0
+
+
+@contextlib.contextmanager
+def _batches(stream: BatchStream, mesh: Any) -> Iterator[Any]:
+    batches = device_batches(stream, batch_sharding(mesh))
+    try:
+        yield batches
+    finally:
+        batches.close()
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that the loop ends after a whole step; a second Ctrl-C ends it at once."""
+    seen: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        print("\nstopping after this step; the checkpoint is being saved", file=sys.stderr, flush=True)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def profiled(workdir: Path, step: int, window: Any) -> Iterator[None]:
+    """Records a profile of the steps window[0] <= step < window[1] to workdir/profile (for TensorBoard or Perfetto)."""
+    if not window or not window[0] <= step < window[1]:
+        yield
+        return
+    if step == window[0]:
+        jax.profiler.start_trace(str(workdir / "profile"))
+    yield
+    if step == window[1] - 1:
+        jax.effects_barrier()
+        jax.profiler.stop_trace()
+
+
+def check_same_run(before: dict[str, Any], now: dict[str, Any], workdir: Path) -> None:
+    """Raises JaxepiError if the config differs from the one this workdir was started with, where it matters."""
+    old, new = _flat(before), _flat(now)
+    for name in sorted(old.keys() | new.keys()):
+        free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)
+        if not free and old.get(name) != new.get(name):
+            raise JaxepiError(
+                f"config.{name} is {new.get(name)!r}, but {workdir} was started with {old.get(name)!r}; "
+                "use the value of that run, or another --workdir."
+            )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat

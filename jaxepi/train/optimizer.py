@@ -1,0 +1,79 @@
+"""Optimizers and learning-rate schedules by name (optax)."""
+
+import dataclasses
+
+import optax
+
+from jaxepi.errors import JaxepiError, did_you_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Section `config.optimizer`. Steps are optimizer updates."""
+
+    name: str = "adam"  # adam | adamw | sgd
+    learning_rate: float = 1e-3  # peak learning rate
+    schedule: str = "constant"  # constant | cosine (linear warm-up, then cosine) | exponential (warm-up, then decay)
+    warmup_steps: int = 0  # updates of linear warm-up from 0
+    decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential: updates per decay
+    final_scale: float = 0.0  # cosine: end value / peak; exponential: never below this times peak
+    decay_rate: float = 0.95  # exponential: factor per decay_steps
+    b1: float = 0.9  # decay of the first moment (sgd: momentum)
+    b2: float = 0.999  # decay of the second moment
+    epsilon: float = 1e-8  # added to the root of the second moment
+    weight_decay: float = 0.0  # adamw only, decoupled
+    clip_norm: float | None = None  # largest global norm of the gradient; None = no clipping
+    accumulate: int = 1  # micro-batches per update; the gradient is the mean over them
+    ema_decay: float | None = None  # moving average of the parameters, used by evaluation; None = none
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Learning rate as a function of the update.
+
+    Raises:
+      JaxepiError: unknown name, or a length that does not fit.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "constant":
+        after: optax.Schedule = optax.constant_schedule(peak)
+    elif config.schedule == "cosine":
+        length = (config.decay_steps or steps) - warmup
+        if length <= 0:
+            raise JaxepiError(
+                f"config.optimizer.warmup_steps is {warmup}, but must be below the {config.decay_steps or steps} "
+                "steps of the cosine schedule."
+            )
+        after = optax.cosine_decay_schedule(peak, length, alpha=config.final_scale)
+    elif config.schedule == "exponential":
+        if not config.decay_steps:
+            raise JaxepiError("config.optimizer.decay_steps must be set for the exponential schedule.")
+        after = optax.exponential_decay(
+            peak, config.decay_steps, config.decay_rate, end_value=config.final_scale * peak
+        )
+    else:
+        raise _unknown("schedule", config.schedule, ("constant", "cosine", "exponential"))
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """The chain clip → optimizer with its schedule.
+
+    Raises:
+      JaxepiError: unknown name.
+    """
+    rate = make_schedule(config, steps)
+    if config.name == "adam":
+        core = optax.adam(rate, config.b1, config.b2, config.epsilon)
+    elif config.name == "adamw":
+        core = optax.adamw(rate, config.b1, config.b2, config.epsilon, weight_decay=config.weight_decay)
+    elif config.name == "sgd":
+        core = optax.sgd(rate, momentum=config.b1 or None)
+    else:
+        raise _unknown("name", config.name, ("adam", "adamw", "sgd"))
+    return core if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), core)
+
+
+def _unknown(field: str, value: str, known: tuple[str, ...]) -> JaxepiError:
+    return JaxepiError(f"config.optimizer.{field} is {value!r}{did_you_mean(value, known)}; known are {known}.")

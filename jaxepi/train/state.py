@@ -1,0 +1,156 @@
+"""The training state and the jitted steps: pure functions of (state, batch)."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from jaxepi.tasks.base import Task
+from jaxepi.train.mesh import batch_sharding, replicated, state_shardings
+from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
+
+Batch = dict[str, jax.Array]
+EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that a step reads and writes."""
+
+    step: jax.Array  # () int32, updates done
+    params: Any  # nnx.State of parameters, float32
+    rest: Any  # nnx.State of everything else in the model (normalisation statistics, ...)
+    optimizer: Any  # optax state
+    ema: Any  # moving average of params, or None
+    rng: jax.Array  # key data of the run; a step folds its number in
+
+    @property
+    def best_params(self) -> Any:
+        """The parameters to predict with: the moving average if there is one."""
+        return self.params if self.ema is None else self.ema
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """A task compiled for a mesh.
+
+    Attributes:
+      initial: () -> TrainState, sharded; a function of the seed alone.
+      train: (state, batch) -> (state, scalars); the old state's memory is reused.
+      evaluate: (params, rest, batch) -> (metric sums, predictions).
+      shardings: of the state.
+    """
+
+    initial: Callable[[], TrainState]
+    train: Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+    evaluate: EvaluateStep
+    shardings: TrainState
+
+    def abstract(self) -> TrainState:
+        """Shapes, dtypes and shardings of the state, for restoring a checkpoint into."""
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            jax.eval_shape(self.initial),
+            self.shardings,
+        )
+
+
+def make_steps(task: Task, config: OptimizerConfig, steps: int, seed: int, mesh: Mesh) -> Steps:
+    """Builds the model's graph and compiles nothing yet; each step compiles at its first call."""
+    optimizer, schedule = make_optimizer(config, steps), make_schedule(config, steps)
+
+    def create() -> TrainState:
+        key = jax.random.key(seed)
+        _, params, rest = nnx.split(task.build_model(nnx.Rngs(jax.random.fold_in(key, 0))), nnx.Param, ...)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            rest=rest,
+            optimizer=optimizer.init(params),
+            ema=jax.tree.map(jnp.copy, params) if config.ema_decay is not None else None,
+            rng=jax.random.key_data(jax.random.fold_in(key, 1)),
+        )
+
+    graphdef, _, _ = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
+    shardings = state_shardings(mesh, jax.eval_shape(create))
+    objective = _objective(task, graphdef)
+
+    def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        (loss, (terms, rest)), gradient = accumulated(objective, config.accumulate, state, batch, rng)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if config.ema_decay is not None:
+            ema = optax.incremental_update(params, ema, 1.0 - config.ema_decay)
+        scalars = {"loss": loss, **terms, "gradient_norm": optax.global_norm(gradient)}
+        scalars["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+        return TrainState(state.step + 1, params, rest, optimizer_state, ema, state.rng), scalars
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return Steps(
+        initial=jax.jit(create, out_shardings=shardings),
+        train=jax.jit(
+            train, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0
+        ),
+        evaluate=make_evaluate_step(task, graphdef, mesh),
+        shardings=shardings,
+    )
+
+
+def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
+    """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh."""
+
+    def evaluate(params: Any, rest: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array]]:
+        model = nnx.merge(graphdef, params, rest)
+        model.eval()
+        inputs, targets = task.prepare(batch, jax.random.key(0), train=False)
+        outputs = task.apply(model, inputs)
+        return task.metrics(outputs, targets), task.predictions(outputs, targets)
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(evaluate, in_shardings=(None, None, rows), out_shardings=(whole, rows))
+
+
+def _objective(task: Task, graphdef: Any) -> Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]:
+    """(params, rest, batch, rng) -> (loss, (terms, new rest))."""
+
+    def objective(params: Any, rest: Any, batch: Batch, rng: jax.Array) -> tuple[jax.Array, tuple[Any, Any]]:
+        model = nnx.merge(graphdef, params, rest)
+        model.train()
+        inputs, targets = task.prepare(batch, rng, train=True)
+        loss, terms = task.loss(task.apply(model, inputs), targets)
+        _, _, rest = nnx.split(model, nnx.Param, ...)
+        return loss, (terms, rest)
+
+    return objective
+
+
+def accumulated(objective: Callable[..., Any], count: int, state: TrainState, batch: Batch, rng: jax.Array) -> Any:
+    """Loss and gradient of a batch as the mean over `count` micro-batches, computed one after the other.
+
+    Micro-batch i takes every count-th row, so that no row leaves its device.
+    """
+    gradient_of = jax.value_and_grad(objective, has_aux=True)
+    if count == 1:
+        return gradient_of(state.params, state.rest, batch, rng)
+    micro = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0), batch)
+
+    def one(carry: tuple[Any, Any], item: tuple[jax.Array, Batch]) -> tuple[tuple[Any, Any], None]:
+        index, rows = item
+        rest, total = carry
+        (loss, (terms, rest)), gradient = gradient_of(state.params, rest, rows, jax.random.fold_in(rng, index))
+        return (rest, jax.tree.map(jnp.add, total, (loss, terms, gradient))), None
+
+    first = jax.tree.map(lambda x: x[0], micro)
+    (loss, (terms, _)), gradient = jax.eval_shape(gradient_of, state.params, state.rest, first, rng)
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (loss, terms, gradient))
+    (rest, total), _ = jax.lax.scan(one, (state.rest, zero), (jnp.arange(count), micro))
+    loss, terms, gradient = jax.tree.map(lambda x: x / count, total)
+    return (loss, (terms, rest)), gradient

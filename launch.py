@@ -1,0 +1,68 @@
+"""Trains, evaluates and predicts: `python launch.py --config configs/melody_mt.py:sample --workdir runs/sample`."""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own logger
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "predict"], "What to do.")
+_SPLIT = flags.DEFINE_string("split", None, "eval: split of the dataset. Default: the config's test split.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "eval, predict: which checkpoint of the run.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "predict: a released file instead of a run.")
+_FASTA = flags.DEFINE_string("fasta", None, "predict: genome (with --regions), or sequences to predict one by one.")
+_REGIONS = flags.DEFINE_string("regions", None, "predict: BED of regions of the genome.")
+_OUT = flags.DEFINE_string("out", None, "predict: folder for the TSV and the BigWigs. Default <workdir>/predictions.")
+_OVERLAP = flags.DEFINE_enum("overlap", "once", ["once", "repeat"], "predict: rows of overlapping tiles.")
+_MULTIHOST = flags.DEFINE_bool("multihost", False, "Join the hosts of a cluster that jax knows (Slurm, GKE, TPU pods).")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for a multi-host run set up by hand.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process from 0, with --coordinator.")
+
+
+def main(argv: list[str]) -> None:
+    """Hands the flags to the mode; a `JaxepiError` becomes one line and exit status 2."""
+    from jaxepi import cli
+
+    workdir = Path(_WORKDIR.value or Path("runs") / _config_name())
+    hosts = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    with cli.one_sentence_errors():
+        if argv[1:]:
+            cli.refuse_argument(argv[1])
+        config = cli.read_config(_CONFIG)
+        cli.start(config, hosts if _MULTIHOST.value or _COORDINATOR.value else None)
+        if _MODE.value == "train":
+            cli.train(cli.required(config, "config"), workdir)
+        elif _MODE.value == "eval":
+            cli.evaluate(config, workdir, _SPLIT.value, _CHECKPOINT.value)
+        else:
+            cli.predict(
+                _WEIGHTS.value or workdir,
+                checkpoint=_CHECKPOINT.value,
+                fasta=cli.required(_FASTA.value, "fasta"),
+                regions=_REGIONS.value,
+                out=Path(_OUT.value or workdir / "predictions"),
+                overlap=_OVERLAP.value,
+                batch_size=config.eval_batch_size if config else None,
+            )
+
+
+def _config_name() -> str:
+    """`configs/melody_mt.py:sample` → `melody_mt_sample`, from the command line."""
+    for i, word in enumerate(sys.argv):
+        if word.startswith(("--config=", "-config=")) or word in ("--config", "-config"):
+            given = word.split("=", 1)[1] if "=" in word else sys.argv[i + 1]
+            path, _, variant = given.partition(":")
+            return Path(path).stem + (f"_{variant}" if variant else "")
+    return "run"
+
+
+if __name__ == "__main__":
+    from jaxepi.cli import parse_flags
+
+    app.run(main, flags_parser=parse_flags)
