@@ -106,7 +106,7 @@ def _features(tracks: int, window: int) -> tfds.features.FeaturesDict:
 
 def measure(dataset: Dataset, split: str, batch_size: int, readers: int, seconds: float) -> dict[str, Any]:
     """Streams shuffled batches for `seconds` after one warm-up batch, without end over epochs."""
-    config = ml_collections.ConfigDict({"system": dataset.manifest["system"], "model": {}, "task": {}})
+    config = ml_collections.ConfigDict({"system": dataset.manifest["system"], "model": {}, "task": {}, "dataset": {}})
     collate = make_task(config, dataset.manifest).collate
     records = dataset.split(split)
     disk = sum(file.stat().st_size for file in dataset.path.glob(f"*-{split}.*"))

@@ -29,12 +29,15 @@ BACKGROUND_GC, ISLAND_GC = 0.42, 0.66
 CPG_LOSS = 0.75  # share of the CpGs outside islands that have decayed to TG or CA
 BP_PER_ISLAND = 40_000
 ISLAND_LENGTH = (300, 1200)  # bp
-BP_PER_IMPLANT = 1_500  # one instance of each motif
+BP_PER_ELEMENT = 2_500  # one regulatory element of each motif
+ELEMENT_LENGTH = (300, 800)  # bp
+BP_PER_MATCH = (40, 100)  # distance of the implanted motif instances in an element
 
 DENSITY_REACH = 150  # bp to each side in which CpGs are counted
 DENSITY_MIDDLE, DENSITY_SCALE = 10.0, 1.5  # CpGs within reach at which the island effect is half, and its steepness
 ISLAND_EFFECT = -5.0  # logit
-MOTIF_REACH = (100, 200)  # bp: full effect up to the first distance, none beyond the second
+MOTIF_REACH = (100, 200)  # bp: a match counts 1 up to the first distance, nothing beyond the second
+SATURATION = 2.0  # matches that give the full effect of a motif
 HIDDEN_NOISE = 0.4  # standard deviation in logits of what the sequence does not tell, per CpG and track
 
 MEAN_DEPTH, DEPTH_SHAPE = 20.0, 4.0  # reads a CpG: Poisson with a gamma-distributed mean
@@ -92,7 +95,13 @@ def _stretches(length: int, spacing: int, lengths: tuple[int, int], random: np.r
 
 
 def _implant(codes: np.ndarray, motif: str, random: np.random.Generator) -> None:
-    starts = random.integers(0, len(codes) - len(motif), len(codes) // BP_PER_IMPLANT)
+    """Writes elements into `codes`: clusters of instances of `motif`, each on a random strand."""
+    starts = []
+    for element in random.integers(0, len(codes) - ELEMENT_LENGTH[1] - len(motif), len(codes) // BP_PER_ELEMENT):
+        gaps = random.integers(*BP_PER_MATCH, ELEMENT_LENGTH[1] // BP_PER_MATCH[0])
+        inside = np.cumsum(gaps)
+        starts.append(element + inside[inside < random.integers(*ELEMENT_LENGTH)])
+    starts = np.concatenate(starts)
     instances = np.stack([random.choice(_IUPAC[letter], len(starts)) for letter in motif], axis=1).astype(np.uint8)
     flip = random.random(len(starts)) < 0.5
     instances[flip] = reverse_complement(instances[flip])
@@ -132,12 +141,15 @@ def rule_logits(codes: np.ndarray) -> np.ndarray:
 
 
 def _motif_weight(cpg: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """1 at CpGs near the nearest motif, falling linearly to 0: (CpGs,)."""
-    fences = np.concatenate([[-(10**9)], centres, [10**9]])
-    after = np.searchsorted(fences, cpg)
-    distance = np.minimum(fences[after] - cpg, cpg - fences[after - 1])
+    """Share of a motif's effect at each CpG, 0 to 1, from the matches around it: (CpGs,)."""
     full, none = MOTIF_REACH
-    return np.clip((none - distance) / (none - full), 0.0, 1.0)
+    first, last = np.searchsorted(centres, cpg - none), np.searchsorted(centres, cpg + none, "right")
+    total = np.zeros(len(cpg))
+    for place in range(int((last - first).max(initial=0))):
+        has = first + place < last
+        distance = np.abs(centres[(first + place)[has]] - cpg[has])
+        total[has] += np.clip((none - distance) / (none - full), 0.0, 1.0)
+    return np.minimum(total / SATURATION, 1.0)
 
 
 def expected_methylation(logits: np.ndarray) -> np.ndarray:
@@ -249,16 +261,18 @@ def _readme(seed: int, megabases: float) -> str:
     return f"""# Synthetic sample (seed {seed}, {megabases} Mb)
 
 Made by `python -m data_prep sample`. Nothing here is measured. The genome is random: GC {BACKGROUND_GC} with most CpGs
-decayed to TG or CA, and one CpG island in {BP_PER_ISLAND // 1000} kb (GC {ISLAND_GC}). Each motif below is implanted
-on a random strand about every {BP_PER_IMPLANT} bp, and also occurs by chance; every match on either strand counts.
+decayed to TG or CA, and one CpG island in {BP_PER_ISLAND // 1000} kb (GC {ISLAND_GC}). Each motif below has one
+regulatory element of {ELEMENT_LENGTH[0]} to {ELEMENT_LENGTH[1]} bp in {BP_PER_ELEMENT} bp, in which it is written every
+{BP_PER_MATCH[0]} to {BP_PER_MATCH[1]} bp on a random strand. It also occurs by chance; every match on either strand
+counts.
 
 The logit of the methylation of a CpG is the sum of
 
 1. the base level of the track;
 2. {ISLAND_EFFECT} · sigmoid((n - {DENSITY_MIDDLE}) / {DENSITY_SCALE}), where n is the number of CpGs within
    {DENSITY_REACH} bp, itself included;
-3. for each motif of the track: its effect, in full if the middle of a match lies within {MOTIF_REACH[0]} bp, falling
-   linearly to nothing at {MOTIF_REACH[1]} bp;
+3. for each motif of the track: its effect times min(m / {SATURATION:.0f}, 1), where m counts the matches around: each
+   as 1 if its middle lies within {MOTIF_REACH[0]} bp, falling linearly to 0 at {MOTIF_REACH[1]} bp;
 4. hidden noise, normal with standard deviation {HIDDEN_NOISE}, drawn for each CpG and track.
 
 | track | base level | motifs (IUPAC) and effects |
