@@ -1,5 +1,6 @@
 """Prefetch to devices: order, layout over 8 devices, shutdown, errors."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -144,3 +145,54 @@ def test_eight_devices_share_a_batch_and_an_open_iterator_does_not_hang_the_prog
 
 def test_check_batch_accepts_what_fits(sharding: NamedSharding) -> None:
     check_batch(5, sharding)
+
+
+TWO_PROCESSES = """
+import sys
+import jax, numpy as np
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxepi.data import BatchStream, device_batches
+
+records = [{"x": np.full(3, i)} for i in range(20)]
+stack = lambda rows: {"x": np.stack([np.full(3, -1) if row is None else row["x"] for row in rows])}
+host = {"process_index": jax.process_index(), "process_count": 2}
+sharding = NamedSharding(jax.make_mesh((4,), ("data",)), PartitionSpec("data"))
+batches = device_batches(BatchStream(records, stack, 8, epochs=2, remainder="pad", **host), sharding)
+alone = BatchStream(records, stack, 8, epochs=2, remainder="pad")
+for ours, theirs in zip(batches, alone, strict=True):
+    assert ours["x"].shape == (8, 3)
+    for shard in ours["x"].addressable_shards:
+        np.testing.assert_array_equal(shard.data, theirs["x"][shard.index])
+    assert int(jax.jit(lambda x: x.sum())(ours["x"])) == theirs["x"].sum()
+print("done")
+"""
+
+
+def test_two_processes_form_the_batches_of_one() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_PROCESSES, address, str(process)],
+            cwd=Path(__file__).parents[2],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "JAX_PLATFORMS": "cpu",
+                "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=60)
+            assert process.returncode == 0 and output.endswith("done\n"), errors
+    finally:
+        for process in processes:
+            process.kill()
