@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from jaxepi.errors import JaxepiError, did_you_mean
 
@@ -85,6 +85,7 @@ def start(config: Any, hosts: tuple[str | None, int | None, int | None] | None) 
     """Joins the hosts of the run, if there are several, and turns on the compilation cache."""
     from jaxepi.train import startup
 
+    logging.set_verbosity(logging.ERROR)  # libraries tell their every step through absl
     if hosts is not None:
         startup.join_hosts(*hosts)
     startup.use_compilation_cache(config.compilation_cache if config else None)

@@ -54,8 +54,12 @@ class RunLog:
         self._file.flush()
 
     def scalars(self, prefix: str, step: int, values: Mapping[str, Any]) -> None:
-        """Sends the numbers among `values` to TensorBoard and W&B as prefix/name."""
-        numbers = {f"{prefix}/{name}": float(v) for name, v in values.items() if isinstance(v, int | float)}
+        """Sends the finite numbers among `values` to TensorBoard and W&B as prefix/name."""
+        numbers = {
+            f"{prefix}/{name}": float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        }
         if self._board is not None:
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)

@@ -1,0 +1,217 @@
+"""The loop through its public door, mostly in processes of their own: resume, devices, hosts, signals, bad input."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxepi.errors import JaxepiError
+from jaxepi.train.checkpoint import Checkpoints, restore_model
+from jaxepi.train.loop import check_same_run, due, train
+from jaxepi.train.startup import locked
+
+ROOT = Path(__file__).parents[2]
+
+
+def launch(arguments: list[str], workdir: Path, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "launch.py", *arguments, f"--workdir={workdir}", "--config.report=False"]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+    )  # fmt: skip
+
+
+def run(arguments: list[str], workdir: Path, expect: int = 0, **environment: str) -> str:
+    process = launch(arguments, workdir, **environment)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == expect, out
+    return out
+
+
+def records(workdir: Path, kind: str) -> list[dict]:
+    lines = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in records(workdir, "train")}
+
+
+def parameters(workdir: Path) -> list[np.ndarray]:
+    restored = restore_model(workdir, "last")
+    from flax import nnx
+
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(restored.model))]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset, compilation_cache, tmp_path_factory):
+    """20 steps without a break, and its flags."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    arguments = [
+        "--config=configs/melody_mt.py:smoke", f"--config.dataset.path={dataset}",
+        f"--config.compilation_cache={compilation_cache}", "--config.batch_size=8", "--config.eval_batch_size=8",
+        "--config.model.width=4", "--config.save_every=3", "--config.log_every=1", "--config.optimizer.ema_decay=0.9",
+    ]  # fmt: skip
+    run(arguments, workdir)
+    return workdir, arguments
+
+
+def test_kill_nine_and_rerun_gives_the_same_bits(uninterrupted, tmp_path):
+    whole, arguments = uninterrupted
+    workdir = tmp_path / "killed"
+    random = np.random.default_rng(int.from_bytes(os.urandom(4), "little"))
+    kills = 0
+    for _ in range(2):
+        target = int(random.integers(1, 19))
+        process = launch(arguments, workdir)
+        while process.poll() is None:
+            if (workdir / "log.jsonl").exists() and max(losses(workdir), default=0) >= target:
+                process.kill()
+                kills += 1
+                break
+            time.sleep(0.002)
+        process.communicate()
+    run(arguments, workdir)
+    assert kills >= 1
+    for ours, theirs in zip(parameters(workdir), parameters(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert losses(workdir)[20] == losses(whole)[20]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_bits(uninterrupted, tmp_path):
+    whole, arguments = uninterrupted
+    workdir = tmp_path / "damaged"
+    run([*arguments, "--config.steps=8"], workdir)
+    newest = max(int(p.name) for p in (workdir / "checkpoints").iterdir())
+    for file in (workdir / "checkpoints" / str(newest) / "state").rglob("d/*"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    out = run(arguments, workdir)
+    assert f"checkpoints/{newest} is damaged" in out and "resuming from step" in out
+    assert (workdir / "damaged" / f"checkpoints-{newest}").is_dir()
+
+
+def test_one_and_eight_devices_have_the_same_loss(uninterrupted, tmp_path):
+    whole, arguments = uninterrupted
+    workdir = tmp_path / "eight"
+    run(arguments, workdir, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    assert records(workdir, "start")[0]["devices"]["count"] == 8
+    ours, theirs = losses(workdir), losses(whole)
+    np.testing.assert_allclose([ours[s] for s in range(1, 6)], [theirs[s] for s in range(1, 6)], rtol=2e-5)
+
+
+def test_fsdp_has_the_same_loss(uninterrupted, tmp_path, monkeypatch):
+    whole, arguments = uninterrupted
+    workdir = tmp_path / "fsdp"
+    flags = [*arguments, "--config.mesh.fsdp=4", "--config.steps=5"]
+    run(flags, workdir, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    ours, theirs = losses(workdir), losses(whole)
+    # the schedule depends on the number of steps only after the warm-up
+    np.testing.assert_allclose([ours[s] for s in range(1, 4)], [theirs[s] for s in range(1, 4)], rtol=2e-5)
+
+
+def test_two_processes_have_the_same_loss(uninterrupted, tmp_path):
+    whole, arguments = uninterrupted
+    workdir = tmp_path / "hosts"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    hosts = [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
+    processes = [launch([*arguments, *hosts, f"--process={i}"], workdir) for i in range(2)]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+    assert records(workdir, "start")[0]["devices"]["processes"] == 2
+    ours, theirs = losses(workdir), losses(whole)
+    np.testing.assert_allclose([ours[s] for s in range(1, 6)], [theirs[s] for s in range(1, 6)], rtol=2e-5)
+    valid = [records(w, "eval")[-1]["metrics"]["mae_cpg_flat"] for w in (workdir, whole)]
+    np.testing.assert_allclose(*valid, rtol=0.05)
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(uninterrupted, tmp_path):
+    whole, arguments = uninterrupted
+    workdir = tmp_path / "interrupted"
+    process = launch(arguments, workdir)
+    while process.poll() is None and not ((workdir / "log.jsonl").exists() and losses(workdir)):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and "run the same command again" in out, out
+    assert records(workdir, "end")[-1]["reason"] == "interrupted"
+    run(arguments, workdir)
+    for ours, theirs in zip(parameters(workdir), parameters(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_accumulation_equals_the_mean_of_its_micro_batches(config, tmp_path):
+    """With every CpG of equal number in each row, the mean over micro-batches is the whole batch's mean."""
+    config.task.focal, config.task.average_weight, config.task.recordless = "none", 0.0, "unmethylated"
+    config.task.reverse_complement = False
+    config.steps, config.log_every, config.eval_every = 2, 1, 0
+    train(config, tmp_path / "one")
+    config.optimizer.accumulate = 4
+    train(config, tmp_path / "four")
+    one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
+    np.testing.assert_allclose(one[1], four[1], rtol=5e-3)
+    assert one[1] != four[1]
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(JaxepiError, match=f"Another run .process {os.getpid()} on .* is writing"):
+        with locked(tmp_path / "run"):
+            pass
+
+
+def test_another_config_in_the_same_folder_is_refused():
+    before = {"seed": 0, "steps": 10, "model": {"width": 8, "remat": False}}
+    check_same_run(before, {"seed": 0, "steps": 20, "model": {"width": 8, "remat": True}}, Path("run"))
+    with pytest.raises(JaxepiError, match=r"config\.model\.width is 16, but run was started with 8"):
+        check_same_run(before, {"seed": 0, "steps": 10, "model": {"width": 16, "remat": False}}, Path("run"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(config, tmp_path):
+    config.steps, config.save_every, config.eval_every = 4, 1, 0
+    train(config, tmp_path)
+    config.steps, config.optimizer.learning_rate = 40, float("inf")
+    with pytest.raises(JaxepiError, match=r"config\.optimizer\.learning_rate is inf"):
+        train(config, tmp_path)
+    other = tmp_path / "other"
+    config.optimizer.warmup_steps = 0
+    with pytest.raises(JaxepiError, match=r"The loss became nan at step \d+ .*learning_rate"):
+        train(config, other)
+    assert all(np.isfinite(leaf).all() for leaf in parameters(tmp_path))
+    assert max(Checkpoints(other / "checkpoints").steps(), default=0) <= 1
+
+
+def test_early_stopping_and_time_limit(config, tmp_path):
+    config.steps, config.eval_every, config.patience = 200, 2, 2
+    config.optimizer.learning_rate = 0.0
+    assert train(config, tmp_path / "patience") == "stopped early"
+    assert records(tmp_path / "patience", "end")[-1]["step"] == 6
+    config.patience, config.eval_every, config.max_minutes = None, 0, 1e-6
+    assert train(config, tmp_path / "time") == "out of time"
+
+
+def test_too_few_records_unknown_fields_and_missing_data_are_told(config, tmp_path):
+    config.batch_size = 800
+    with pytest.raises(JaxepiError, match=r"has \d+ records, fewer than one batch of 800"):
+        train(config, tmp_path)
+    config.batch_size = 8
+    config.model.widht = 3
+    with pytest.raises(JaxepiError, match=r"Unknown config field config\.model\.widht \(did you mean 'width'\?\)"):
+        train(config, tmp_path)
+    config.dataset.path = str(tmp_path / "nowhere")
+    with pytest.raises(JaxepiError, match=r"There is no dataset at .*nowhere: make it with `python -m data_prep .*:sample"):
+        train(config, tmp_path)
+
+
+def test_due_leaves_out_the_step_where_a_start_began():
+    assert [step for step in range(13) if due(step, 4, 4)] == [8, 12]
+    assert not due(8, 0, 0) and not due(8, None, 0)
