@@ -6,6 +6,7 @@ reported is the 0-based position of the C of each CpG of the forward strand.
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,6 +91,9 @@ def predict_files(
     out = Path(out_dir).absolute()
     if (finished := _finished(out, arguments)) is not None:
         return finished
+    if progress:
+        for note in plan.notes():
+            print(f"note: {note}", file=sys.stderr)
     try:
         store = CallStore(out, arguments, names, table=table, bigwig=bigwig)
         try:
@@ -102,7 +106,7 @@ def predict_files(
                 "calls": store.calls,
                 "notes": plan.notes(),
             }
-            store.finish(genome.lengths, summary)
+            store.finish(_contigs(genome), summary)
         finally:
             store.close()
     except OSError as problem:
@@ -142,7 +146,7 @@ def _predict_all(
     progress: bool,
 ) -> None:
     """Batch after batch from where the store stands; the device works on one while the last one is written."""
-    index = {name: i for i, name in enumerate(genome.names)}
+    index = {name: i for i, name in enumerate(_contigs(genome))}
     batches = -(-len(plan) // size)
     start = store.batches
     done = plan[min(start * size, len(plan)) - 1].region if start else 0
@@ -216,6 +220,11 @@ def _finished(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
     summary = json.loads((out / SUMMARY).read_text())
     check_same(summary["arguments"], arguments, f"{out} holds a prediction", "remove it")
     return summary
+
+
+def _contigs(genome: Genome) -> dict[str, int]:
+    """Contig lengths by name, the order that readers of BigWig rely on."""
+    return dict(sorted(genome.lengths.items()))
 
 
 def _identity(genome: Genome) -> str:

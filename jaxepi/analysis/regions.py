@@ -155,9 +155,9 @@ class Tiles:
         moved = single & ~short & ((left < 0) | (left + self.window > self._lengths))
         told = []
         if moved.any():
-            told.append(f"{moved.sum()} windows at chromosome ends were moved inside, so their regions are off centre")
+            told.append(f"windows moved inside their chromosome, so that the region is off centre: {moved.sum()}")
         if short.any():
-            told.append(f"{short.sum()} windows on chromosomes shorter than {self.window} bp end in N")
+            told.append(f"windows filled with N, on chromosomes shorter than {self.window} bp: {short.sum()}")
         return told
 
 
@@ -182,9 +182,9 @@ class Records:
         cropped, padded = (lengths > self.window).sum(), (lengths < self.window).sum()
         told = []
         if cropped:
-            told.append(f"{cropped} records are longer than {self.window} bp: only their centre is predicted")
+            told.append(f"records longer than {self.window} bp, of which only the centre is predicted: {cropped}")
         if padded:
-            told.append(f"{padded} records are shorter than {self.window} bp: N were put on both sides")
+            told.append(f"records shorter than {self.window} bp, with N put on both sides: {padded}")
         return told
 
 
