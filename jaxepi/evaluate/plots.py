@@ -1,0 +1,245 @@
+"""Figures of the report. Each function draws one `Figure` from numbers; nothing here reads files or keeps state.
+
+Colours are of the Okabe-Ito palette and cividis, which colour-blind readers can tell apart.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from jaxepi.evaluate.result import EvalResult
+from jaxepi.evaluate.runlog import RunHistory
+
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+INK, GREY, LIGHT = "#222222", "#8C8C8C", "#D9D9D9"
+SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+
+MAX_BARS = 60  # tracks drawn one by one; of more, the ends and a histogram
+END_BARS = 12  # tracks shown at each end then
+MAX_THIN_LINES = 64
+
+
+def literal(text: str, longest: int = 44) -> str:
+    """A name as matplotlib shall draw it: `$` starts no formula, white space is one blank, a long middle is cut."""
+    text = " ".join(str(text).split())
+    if len(text) > longest:
+        text = text[: longest // 2] + "…" + text[len(text) - (longest - 1) // 2 :]
+    return text.replace("$", r"\$")
+
+
+def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+    """The common look: no box, small grey ticks, light grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=INK, labelsize=8, width=0.6, length=3)
+    axes.set_xlabel(xlabel, fontsize=9, color=INK)
+    axes.set_ylabel(ylabel, fontsize=9, color=INK)
+    axes.set_title(title, fontsize=10, color=INK, loc="left")
+    axes.set_axisbelow(True)
+
+
+def loss_curves(history: RunHistory, metric: str | None = None) -> Figure | None:
+    """Training loss and its terms, and the validation metric `metric` per split; None if nothing was logged."""
+    series, evals = history.series(), _validation_series(history, metric)
+    if not series and not evals:
+        return None
+    panels = bool(series) + bool(evals)
+    figure = Figure(figsize=(4.6 * panels, 3.0), layout="constrained")
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    if series:
+        ax = axes.pop(0)
+        for number, (name, (steps, values)) in enumerate(series.items()):
+            color = INK if name == "loss" else SERIES[(number - 1) % len(SERIES)]
+            label = "loss (all terms)" if name == "loss" else literal(name.replace("_", " "))
+            many = len(values) > 120
+            marker = "o" if len(values) < 3 else None
+            ax.plot(steps, values, color=color, lw=0.7 if many else 1.5, alpha=0.35 if many else 1, marker=marker, ms=4,
+                    label=None if many else label)  # fmt: skip
+            if many:
+                ax.plot(*_smoothed(steps, values), color=color, lw=1.6, label=label)
+        tidy(ax, "step", "training loss", "Training")
+        ax.set_ylim(*_robust_limits([value for _, values in series.values() for value in values]))
+        ax.legend(fontsize=8, frameon=False)
+    if evals:
+        ax = axes.pop(0)
+        for color, (name, (steps, values)) in zip(SERIES * len(evals), evals.items(), strict=False):
+            ax.plot(steps, values, color=color, lw=1.5, marker="o", ms=3.5, label=literal(name))
+        tidy(ax, "step", "", literal(f"{metric or 'metric'} on held-out data", 60))
+        ax.legend(fontsize=8, frameon=False)
+    for ax in figure.axes:
+        ax.grid(axis="y", color=LIGHT, lw=0.6)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _validation_series(history: RunHistory, metric: str | None) -> dict[str, tuple[list[int], list[float]]]:
+    series = {}
+    for split, by_step in history.evals.items():
+        points = [(step, m[metric]) for step, m in by_step.items() if metric in m and m[metric] is not None]
+        if points:
+            series[split] = tuple(map(list, zip(*points, strict=True)))
+    return series
+
+
+def _smoothed(steps: list[int], values: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Running median over about a fortieth of the curve."""
+    width = max(3, len(values) // 40) | 1
+    frames = np.lib.stride_tricks.sliding_window_view(np.array(values), width)
+    return np.array(steps)[width // 2 : len(values) - width // 2], np.median(frames, axis=-1)
+
+
+def _robust_limits(values: list[float]) -> tuple[float, float]:
+    """From 0 (or the lowest value) to the highest, or to the 98th percentile where a start far above hides the rest."""
+    values = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
+    low, high, most = min(0.0, min(values)), max(*values, 1e-12), float(np.quantile(values, 0.98))
+    high = most if high > 3 * most > 0 else high
+    return low, high + 0.08 * (high - low)
+
+
+def per_track_bars(result: EvalResult, ceiling: Mapping[str, Mapping[str, float]] | None = None) -> Figure:
+    """Pearson and AUC of every track: bars (few), or both ends and a histogram (many).
+
+    `ceiling`: track -> {`pearson_<region>`: the best that can be reached}, drawn as a tick on the bar.
+    """
+    region = result.region
+    panels = [
+        (f"pearson_{region}", "Pearson r", 0.0),
+        (f"auc_{region}", "AUC (bars start at chance, 0.5)", 0.5),
+    ]
+    panels = [(name, label, base) for name, label, base in panels if name in result.per_track]
+    order = np.argsort([-v if v == v else np.inf for v in result.per_track[panels[0][0]]], kind="stable")
+    many = len(order) > MAX_BARS
+    shown = np.concatenate([order[:END_BARS], order[-END_BARS:]]) if many else order
+    height = 0.55 + 0.185 * max(len(shown), 2) + (1.9 if many else 0.35)
+    figure = Figure(figsize=(9.2, height), layout="constrained")
+    rows = [1.5, 0.185 * len(shown)] if many else [1.0]
+    grid = figure.subplots(len(rows), len(panels), squeeze=False, height_ratios=rows)
+    for column, (name, label, base) in enumerate(panels):
+        values = np.array(result.per_track[name], np.float64)
+        if many:
+            histogram = grid[0, column]
+            histogram.hist(values[~np.isnan(values)], bins=40, color=BLUE, edgecolor="white", lw=0.3)
+            tidy(histogram, label.partition(" (")[0], "tracks", f"All {len(values):,} tracks")
+        ax = grid[-1, column]
+        tidy(ax, label, "", f"Best and worst {END_BARS}" if many and column == 0 else "")
+        names = [result.tracks[track] for track in shown]
+        best = np.array([(ceiling or {}).get(track, {}).get(name, np.nan) for track in names], np.float64)
+        _bars(ax, values[shown], best, [literal(track) for track in names] if column == 0 else None, base)
+        if many:
+            ax.axhline(END_BARS - 0.5, color=GREY, lw=0.8, ls=(0, (4, 3)))
+    return figure
+
+
+def _bars(ax: Axes, values: np.ndarray, best: np.ndarray, names: list[str] | None, base: float) -> None:
+    """Horizontal bars from `base`, the value written behind; undefined ones say so; `best` (NaN: unknown) as a tick."""
+    at = np.arange(len(values))
+    ax.barh(at, np.nan_to_num(values - base), left=base, height=0.62, color=BLUE)
+    ax.plot(best, at, ls="none", marker="|", ms=11, mew=1.8, color=VERMILION)
+    known = [value for value in (*values, *best) if value == value] + [base]
+    low, high = min(known), max(1.0, *known)
+    for y, value in zip(at, values, strict=True):
+        # Inside the bar, where a tick cannot be mistaken for what the number belongs to; short bars have no room.
+        inside = value - base > 0.15 * (high - low)
+        text = "undefined" if np.isnan(value) else f"{value:.3f}"
+        place = {"ha": "right", "color": "white"} if inside else {"ha": "left", "color": INK}
+        edge = value if inside else base if np.isnan(value) else max(value, base)
+        ax.text(edge + (-0.01 if inside else 0.02) * (high - low), y, text, va="center", fontsize=7, **place)
+    if low < base:
+        ax.axvline(base, color=INK, lw=0.6)
+    ax.set_xlim(low, high + 0.04 * (high - low))
+    ax.set_xticks([tick for tick in ax.get_xticks() if low <= tick <= high])
+    ax.set_yticks(at, names if names is not None else [""] * len(at))
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(max(len(values), 2) - 0.4, -0.6)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x", color=LIGHT, lw=0.6)
+
+
+def density_scatter(result: EvalResult) -> Figure | None:
+    """Predicted against measured as a log-scaled density: all tracks, and (of several) best, median and worst."""
+    region = result.region
+    if f"{region}/density_flat" not in result.curves:
+        return None
+    pearson = result.per_track.get(f"pearson_{region}", [])
+    flat = result.summary.get(f"pearson_{region}_flat", np.nan)
+    title = "All tracks together" if len(result.tracks) > 1 else literal(result.tracks[0])
+    panels = [(title, result.curves[f"{region}/density_flat"][0], flat)]
+    if f"{region}/density" in result.curves and len(result.tracks) > 1:
+        order = [k for k in np.argsort(pearson) if not np.isnan(pearson[k])]
+        picks = {"Best": order[-1:], "Median": order[len(order) // 2 : len(order) // 2 + 1], "Worst": order[:1]}
+        for word, track in ((word, pick[0]) for word, pick in picks.items() if pick):
+            name = literal(result.tracks[track], 24)
+            if len(result.tracks) > 2 or word != "Median":
+                panels.append((f"{word}: {name}", result.curves[f"{region}/density"][track], pearson[track]))
+    low, high = result.curves[f"{region}/density_range_flat"]
+    figure = Figure(figsize=(0.7 + 2.75 * len(panels), 3.2), layout="constrained")
+    for ax, (name, counts, r) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        image = ax.imshow(
+            np.ma.masked_equal(counts, 0), origin="lower", extent=(low, high, low, high), cmap="cividis",
+            norm=LogNorm(1, max(2, counts.max())), interpolation="nearest",
+        )  # fmt: skip
+        ax.plot([low, high], [low, high], color=VERMILION, lw=0.9, ls=(0, (5, 4)))
+        tidy(ax, "measured", "predicted" if ax is figure.axes[0] else "", name)
+        ax.text(0.03, 0.97, f"r = {r:.3f}", transform=ax.transAxes, va="top", fontsize=9, color=INK,
+                bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2})  # fmt: skip
+        bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+        bar.ax.tick_params(labelsize=7)
+        bar.outline.set_visible(False)
+        if ax is figure.axes[0]:
+            bar.ax.set_title("values", fontsize=7, color=INK)
+    return figure
+
+
+def reliability(result: EvalResult) -> Figure | None:
+    """Mean measured against mean predicted value per bin of the prediction, with the counts below."""
+    name = f"{result.region}/calibration"
+    if f"{name}_count_flat" not in result.curves:
+        return None
+    count = result.curves[f"{name}_count_flat"][0]
+    figure = Figure(figsize=(4.4, 4.6), layout="constrained")
+    curve, counts = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
+    curve.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (5, 4)), label="perfect")
+    if f"{name}_count" in result.curves and 1 < len(result.tracks) <= MAX_THIN_LINES:
+        lines = zip(result.curves[f"{name}_prediction"], result.curves[f"{name}_target"], strict=True)
+        for number, (predicted, measured) in enumerate(lines):
+            curve.plot(predicted, measured, color=SKY, lw=0.6, alpha=0.6, label=None if number else "single tracks")
+    predicted, measured = result.curves[f"{name}_prediction_flat"][0], result.curves[f"{name}_target_flat"][0]
+    label = "all tracks" if len(result.tracks) > 1 else literal(result.tracks[0])
+    curve.plot(predicted, measured, color=BLUE, lw=1.6, marker="o", ms=3.5, label=label)
+    tidy(curve, "", "mean measured")
+    curve.set_xlim(0, 1), curve.set_ylim(0, 1)
+    curve.legend(fontsize=8, frameon=False, loc="upper left")
+    edges = np.linspace(0, 1, len(count) + 1)
+    counts.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=BLUE, edgecolor="white", lw=0.4)
+    tidy(counts, "predicted", "values")
+    counts.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+    counts.yaxis.get_offset_text().set_fontsize(7)
+    return figure
+
+
+def roc_and_pr(result: EvalResult) -> Figure | None:
+    """ROC and precision-recall curves of all tracks together, single tracks as thin lines."""
+    region, curves = result.region, result.curves
+    if f"{region}/fpr_flat" not in curves or np.isnan(curves[f"{region}/fpr_flat"]).all():
+        return None
+    figure = Figure(figsize=(7.6, 3.6), layout="constrained")
+    panels = [("fpr", "tpr", "false positive rate", "true positive rate", "auc", "AUC"),
+              ("tpr", "precision", "recall", "precision", "average_precision", "average precision")]  # fmt: skip
+    for ax, (x, y, xlabel, ylabel, value, word) in zip(figure.subplots(1, 2), panels, strict=True):
+        if f"{region}/{x}" in curves and 1 < len(result.tracks) <= MAX_THIN_LINES:
+            for one_x, one_y in zip(curves[f"{region}/{x}"], curves[f"{region}/{y}"], strict=True):
+                ax.plot(one_x, one_y, color=SKY, lw=0.6, alpha=0.6)
+        flat_x, flat_y = curves[f"{region}/{x}_flat"][0], curves[f"{region}/{y}_flat"][0]
+        ax.plot(flat_x, flat_y, color=BLUE, lw=1.8)
+        chance = [0, 1] if x == "fpr" else [flat_y[-1]] * 2
+        ax.plot([0, 1], chance, color=GREY, lw=0.9, ls=(0, (5, 4)))
+        tidy(ax, xlabel, ylabel)
+        ax.set_xlim(0, 1), ax.set_ylim(0, 1.01)
+        ax.set_aspect("equal")
+        number = result.summary.get(f"{value}_{region}_flat", np.nan)
+        text = f"{word} {number:.3f}" + (" (all tracks together)" if len(result.tracks) > 1 else "")
+        ax.text(0.97, 0.04, text, transform=ax.transAxes, ha="right", fontsize=8.5, color=INK)
+    return figure

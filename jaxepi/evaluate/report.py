@@ -1,0 +1,281 @@
+"""The report of a run: one self-contained HTML file, every figure as a file, every number in metrics.json."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jaxepi.evaluate import plots
+from jaxepi.evaluate.browser import browser_view
+from jaxepi.evaluate.files import plain, write_atomically, write_json, write_text
+from jaxepi.evaluate.report_page import FIGURE, PAGE
+from jaxepi.evaluate.report_texts import ABOUT, METRICS
+from jaxepi.evaluate.result import EvalResult
+from jaxepi.evaluate.runlog import RunHistory, read_log
+
+DPI = 160
+
+CARDS = ("pearson", "auc", "mae")
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A rendered figure."""
+
+    file: str
+    title: str
+    caption: str
+    png: bytes
+    width: int  # CSS pixels
+
+    @property
+    def data(self) -> str:
+        """The PNG in base64."""
+        return base64.b64encode(self.png).decode("ascii")
+
+
+def write_report(
+    workdir: Path,
+    results: Mapping[str, EvalResult],
+    log_path: Path | None,
+    config: Any,
+    expectation: str | Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes workdir/report/report.html, report/figures/*.png and workdir/metrics.json.
+
+    Args:
+        workdir: of the run.
+        results: split -> its evaluation; may be empty (training curves only).
+        log_path: log.jsonl of the run, or None.
+        config: the run's configuration (a mapping, ConfigDict or anything with to_dict).
+        expectation: what can be reached on this dataset: a text, or a mapping with `text` and
+            `splits`: {split: {metric name: best possible value, `per_track`: {track: {value_region: number}}}}.
+
+    Returns:
+        The path of the HTML file.
+
+    Raises:
+        JaxepiError: a file cannot be written; what was there before stays.
+    """
+    history = read_log(log_path)
+    results = {split: dataclasses.replace(result, split=split) for split, result in results.items()}
+    settings = _as_dict(config)
+    note, best = _expectation(expectation)
+    training = _pictures({"loss_curves": plots.loss_curves(history, _monitor(settings, history))}, "")
+    by_split = {split: _split_pictures(result, best.get(split, {})) for split, result in results.items()}
+    sections = [_section(result, best.get(split, {}), by_split[split]) for split, result in results.items()]
+    page = _environment().from_string(PAGE).render(
+        title=f"{_experiment(settings)}: evaluation report",
+        subtitle=f"Run folder {Path(workdir).resolve()}",
+        cards=[card for result in results.values() for card in _cards(result)],
+        note=note,
+        facts=_facts(history, settings, results),
+        config=json.dumps(plain(settings), indent=1, default=str),
+        training_figures=training,
+        sections=sections,
+        figure_block=_figure_block,
+    )  # fmt: skip
+    folder = Path(workdir) / "report"
+    _write_figures(folder / "figures", [*training, *(p for pictures in by_split.values() for p in pictures)])
+    numbers = {
+        "run": {key: history.start.get(key) for key in ("versions", "devices", "dataset", "parameters")},
+        "training": _training_numbers(history),
+        "expectation": {"text": note, "splits": best},
+        "splits": {split: result.to_json() for split, result in results.items()},
+    }
+    write_json(Path(workdir) / "metrics.json", numbers)
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
+
+
+def _figure_block(picture: Picture) -> markupsafe.Markup:
+    return markupsafe.Markup(_environment().from_string(FIGURE).render(figure=picture))
+
+
+def _as_dict(config: Any) -> dict[str, Any]:
+    if config is None:
+        return {}
+    value = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return {str(key): item for key, item in value.items()}
+
+
+def _experiment(settings: Mapping[str, Any]) -> str:
+    names = [settings.get(key) for key in ("experiment", "name", "system")]
+    return next((str(name) for name in names if name), "jaxepi")
+
+
+def _monitor(settings: Mapping[str, Any], history: RunHistory) -> str | None:
+    """The metric the validation curve shows: the monitored one, else a first known name."""
+    logged = {name for by_step in history.evals.values() for metrics in by_step.values() for name in metrics}
+    wanted = [settings.get("monitor"), *(f"{v}_cpg_per_track_mean" for v in CARDS), *sorted(logged)]
+    return next((name for name in wanted if name in logged), None)
+
+
+def _expectation(given: str | Mapping[str, Any] | None) -> tuple[str, dict[str, dict[str, Any]]]:
+    if given is None or isinstance(given, str):
+        return given or "", {}
+    return str(given.get("text", "")), {split: dict(best) for split, best in dict(given.get("splits", {})).items()}
+
+
+def _pictures(
+    figures: Mapping[str, Figure | None], prefix: str, about: Mapping[str, tuple[str, str]] = ABOUT
+) -> list[Picture]:
+    pictures = []
+    for name, figure in figures.items():
+        if figure is None:
+            continue
+        title, caption = about[name]
+        width, png = _render(figure)
+        pictures.append(Picture(f"{prefix}{name}.png", title, caption, png, width))
+    return pictures
+
+
+def _render(figure: Figure) -> tuple[int, bytes]:
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    # No date or version inside: the same numbers give the same bytes.
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return round(figure.get_size_inches()[0] * 100), buffer.getvalue()
+
+
+def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture]:
+    prefix = re.sub(r"[^A-Za-z0-9_-]", "_", result.split) + "_"
+    figures = {
+        "per_track": plots.per_track_bars(result, best.get("per_track")),
+        "density": plots.density_scatter(result),
+        "reliability": plots.reliability(result),
+        "roc_pr": plots.roc_and_pr(result),
+    }
+    windows, about = {}, {}
+    for number, shown in enumerate(result.windows, start=1):
+        windows[f"window{number}"] = browser_view(shown, result.tracks)
+        why = {"varied": "chosen because its measured values vary most", "random": "chosen at random"}
+        about[f"window{number}"] = (
+            f"Held-out window {number}: {shown.chrom or 'record'}:{shown.start + 1:,}",
+            f"Measured and predicted values at their positions, counted from 1. This window was "
+            f"{why.get(shown.window.choice, 'given')}; how well it is predicted had no part in the choice.",
+        )
+    return _pictures(figures, prefix) + _pictures(windows, prefix, about)
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def _cards(result: EvalResult) -> list[dict[str, str]]:
+    names = [(value, f"{value}_{result.region}_per_track_mean") for value in CARDS]
+    word = "mean over tracks" if len(result.tracks) > 1 else result.tracks[0]
+    return [
+        {"value": _number(result.summary[name], 3), "name": f"{result.split} {value} at {result.region}, {word}"}
+        for value, name in names
+        if name in result.summary
+    ]
+
+
+def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture]) -> dict[str, Any]:
+    region, summary = result.region, result.summary
+    bases = {name.removesuffix("_per_track_mean") for name in summary if name.endswith("_per_track_mean")}
+    order = [f"{value}_{region}" for value in METRICS]
+    rows = []
+    for base in [name for name in order if name in bases] + sorted(bases - set(order)):
+        rows.append(
+            {
+                "name": base,
+                "mean": _number(summary[f"{base}_per_track_mean"]),
+                "sd": _number(summary.get(f"{base}_per_track_sd")),
+                "tracks": _number(summary.get(f"{base}_n_tracks")),
+                "flat": _number(summary.get(f"{base}_flat")),
+                "best": _number(best.get(f"{base}_per_track_mean")),
+                "what": METRICS.get(base.removesuffix(f"_{region}"), ""),
+            }
+        )
+    values = summary.get(f"n_values_{region}_total")
+    complete = "all" if result.samples.complete else "a random choice"
+    sampled = summary.get(f"sample_positions_{region}", len(result.samples.prediction))
+    undefined = [
+        (name, result.tracks[track], reason)
+        for name, reasons in result.undefined.items()
+        for track, reason in reasons.items()
+    ]
+    return {
+        "anchor": re.sub(r"[^A-Za-z0-9_-]", "_", result.split),
+        "name": f"Split: {result.split}",
+        "about": f"{result.records:,} windows, {len(result.tracks):,} tracks"
+        + (f", {int(values):,} measured values at {region}" if values is not None else "")
+        + f". Sampled positions: {int(sampled):,} ({complete} of {result.samples.seen:,}). "
+        f"Evaluated in {result.seconds:.0f} s.",
+        "rows": rows,
+        "has_best": any(row["best"] != "–" for row in rows),
+        "undefined": undefined,
+        "figures": pictures,
+    }
+
+
+def _facts(
+    history: RunHistory, settings: Mapping[str, Any], results: Mapping[str, EvalResult]
+) -> list[tuple[str, str]]:
+    start, facts = history.start, []
+
+    def words(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{key} {item}" for key, item in value.items())
+        return str(value)
+
+    dataset = start.get("dataset") or settings.get("dataset")
+    for name, value in (("Devices", start.get("devices")), ("Versions", start.get("versions")), ("Dataset", dataset)):
+        if value:
+            facts.append((name, words(value)))
+    tracks = next(iter(results.values())).tracks if results else []
+    if tracks:
+        shown = ", ".join(tracks[:8]) + (f" and {len(tracks) - 8} more" if len(tracks) > 8 else "")
+        facts.append(("Tracks", f"{len(tracks)}: {shown}"))
+    if start.get("parameters"):
+        facts.append(("Parameters", f"{start['parameters']:,}"))
+    if history.train:
+        facts.append(("Steps", f"{max(history.train):,}" + (f" ({history.end['reason']})" if history.end else "")))
+    if history.minutes() is not None:
+        facts.append(("Training time", f"{history.minutes():.1f} minutes"))
+    if history.throughput() is not None:
+        facts.append(("Throughput", f"{history.throughput():.2f} samples/s (median while training)"))
+    if start.get("time"):
+        facts.append(("Started", str(start["time"])))
+    return facts
+
+
+def _training_numbers(history: RunHistory) -> dict[str, Any]:
+    last = next(reversed(history.train.values())) if history.train else {}
+    return {
+        "last_step": last.get("step"),
+        "last_loss": last.get("loss"),
+        "samples_per_second_median": history.throughput(),
+        "minutes": history.minutes(),
+        "ended": history.end.get("reason"),
+        "best": history.end.get("best"),
+        "loss_curves": {name: {"step": s, "value": v} for name, (s, v) in history.series().items()},
+        "validation": history.evals,
+    }
+
+
+def _write_figures(folder: Path, pictures: list[Picture]) -> None:
+    """Writes the PNGs; figures of an earlier report that this one does not have are removed."""
+    for picture in pictures:
+        write_atomically(folder / picture.file, lambda file, png=picture.png: file.write(png))
+    kept = {picture.file for picture in pictures}
+    for path in folder.glob("*.png"):
+        if path.name not in kept:
+            path.unlink()
