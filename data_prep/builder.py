@@ -65,8 +65,28 @@ def write_splits(
     builder = builder_class(features=recipe.features(), splits=splits, data_dir=str(folder), file_format="tfrecord")
     # TFDS chooses the number of shards: a power of two, 64 to 128 MiB each.
     config = tfds.download.DownloadConfig(beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False)
-    builder.download_and_prepare(download_config=config, download_dir=str(folder / "downloads"))
+    try:
+        builder.download_and_prepare(download_config=config, download_dir=str(folder / "downloads"))
+    except Exception as error:
+        reason = _failed_write(error)
+        if reason is None:
+            raise
+        raise OSError(reason) from error
     return Path(builder.data_dir), {name: split.num_shards for name, split in builder.info.splits.items()}
+
+
+def _failed_write(error: BaseException) -> str | None:
+    """Why a file could not be written, if that is what stopped TensorFlow or TFDS; they wrap the reason in others."""
+    import tensorflow as tf
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, tf.errors.OpError):
+            return cause.message.split(": ")[-1].split("; ")[-1]
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__
+    return None
 
 
 def beam_options(options: Iterable[str]) -> Any:

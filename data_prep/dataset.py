@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.quiet import quiet_tensorflow
-from data_prep.recipe import Block, Recipe, Record, Tally
-from data_prep.runner import BlockMap, available_processes, block_map
+from data_prep.recipe import Block, BlockResult, Recipe, Record, Tally
+from data_prep.runner import available_processes, block_map
 from data_prep.workplace import Workplace
 from jaxepi.errors import JaxepiError
 
@@ -148,30 +148,53 @@ def build(
 def _write(
     recipe: Recipe, work: dict[str, list[Block]], folder: Path, execution: Execution
 ) -> tuple[Path, dict[str, int], dict[str, Tally]]:
-    with quiet_tensorflow():
-        from data_prep import builder
     if execution.beam_runner is not None:
-        options = builder.beam_options(execution.beam_options)
-        files = {split: folder / f"tally-{split}.json" for split in work}
-        splits = {split: builder.beam_split(recipe, blocks, files[split]) for split, blocks in work.items()}
-        with quiet_tensorflow():
-            made, shards = builder.write_splits(recipe, splits, folder, execution.beam_runner, options)
-        return made, shards, {split: builder.read_tally(file) for split, file in files.items()}
+        return _write_with_beam(recipe, work, folder, execution)
     tallies = {split: Tally() for split in work}
     processes = execution.processes or available_processes()
     total = sum(block.size for blocks in work.values() for block in blocks)
     with block_map(recipe, processes) as mapped, _progress_bar(recipe.name, total, execution.progress) as bar:
-        splits = {split: _records(mapped, blocks, tallies[split], bar) for split, blocks in work.items()}
+        # The workers are busy while TensorFlow is loaded here.
+        splits = {split: _records(split, mapped(blocks), blocks, tallies[split], bar) for split, blocks in work.items()}
         with quiet_tensorflow():
+            from data_prep import builder
+
             made, shards = builder.write_splits(recipe, splits, folder)
     return made, shards, tallies
 
 
-def _records(mapped: BlockMap, blocks: Sequence[Block], tally: Tally, bar: Any) -> Iterator[tuple[int, Record]]:
-    for block, result in zip(blocks, mapped(blocks), strict=True):
+def _write_with_beam(
+    recipe: Recipe, work: dict[str, list[Block]], folder: Path, execution: Execution
+) -> tuple[Path, dict[str, int], dict[str, Tally]]:
+    files = {split: folder / f"tally-{split}.json" for split in work}
+    with quiet_tensorflow():
+        from data_prep import builder
+
+        options = builder.beam_options(execution.beam_options)
+        splits = {split: builder.beam_split(recipe, blocks, files[split]) for split, blocks in work.items()}
+        try:
+            made, shards = builder.write_splits(recipe, splits, folder, execution.beam_runner, options)
+        except (AssertionError, ValueError) as error:
+            empty = [s for s, f in files.items() if f.exists() and not builder.read_tally(f).sums.get("records")]
+            if empty:
+                raise JaxepiError(_no_record(empty[0])) from error
+            raise
+    return made, shards, {split: builder.read_tally(file) for split, file in files.items()}
+
+
+def _records(
+    split: str, results: Iterator[BlockResult], blocks: Sequence[Block], tally: Tally, bar: Any
+) -> Iterator[tuple[int, Record]]:
+    for block, result in zip(blocks, results, strict=True):
         tally.merge(result.tally)
         yield from result.records
         bar.update(block.size)
+    if not tally.sums.get("records"):
+        raise JaxepiError(_no_record(split))
+
+
+def _no_record(split: str) -> str:
+    return f"split {split!r} is empty: none of its windows passes the filters, so relax them"
 
 
 def _progress_bar(name: str, total: int, shown: bool) -> Any:

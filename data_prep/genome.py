@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.chroms import harmonise_all
 from jaxepi.errors import JaxepiError
-from jaxepi.sequence import encode
+from jaxepi.sequence import N, encode
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -42,13 +42,11 @@ class Genome:
 
     def codes(self, chrom: str, start: int, end: int) -> np.ndarray:
         """Base codes (end - start,) uint8 of an interval, 0-based half-open; what lies outside the chromosome is N."""
-        length = self.lengths[chrom]
-        inside = (min(max(start, 0), length), max(min(end, length), 0))
-        text = self._open()[self._file_name[chrom]][inside[0] : inside[1]] if inside[1] > inside[0] else ""
-        left, right = inside[0] - start, end - inside[1]
-        if not (left or right):
-            return encode(text)
-        return encode("N" * min(left, end - start) + text + "N" * max(min(right, end - start - left), 0))
+        low, high = max(start, 0), min(end, self.lengths[chrom])
+        codes = np.full(end - start, N, np.uint8)
+        if low < high:
+            codes[low - start : high - start] = encode(self._open()[self._file_name[chrom]][low:high])
+        return codes
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_fasta": None, "_pid": -1, "_scratch": None}

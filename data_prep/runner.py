@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 
 from data_prep.recipe import Block, BlockResult, Recipe
 from jaxepi.errors import JaxepiError
@@ -65,10 +66,15 @@ def block_map(recipe: Recipe, processes: int) -> Iterator[BlockMap]:
 
 
 def _ordered(pool: ProcessPoolExecutor, blocks: Iterable[Block], in_flight: int) -> Iterator[BlockResult]:
-    waiting: deque[Future[BlockResult]] = deque()
-    for block in blocks:
-        waiting.append(pool.submit(_work, block))
-        if len(waiting) >= in_flight:
-            yield waiting.popleft().result()
+    """Results in order. The first blocks are handed out at once, before anyone asks for a result."""
+    remaining = iter(blocks)
+    return _drain(pool, deque(pool.submit(_work, block) for block in islice(remaining, in_flight)), remaining)
+
+
+def _drain(
+    pool: ProcessPoolExecutor, waiting: deque[Future[BlockResult]], remaining: Iterator[Block]
+) -> Iterator[BlockResult]:
     while waiting:
-        yield waiting.popleft().result()
+        result = waiting.popleft().result()
+        waiting.extend(pool.submit(_work, block) for block in islice(remaining, 1))
+        yield result

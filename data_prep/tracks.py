@@ -132,12 +132,24 @@ def _open(track: TrackFile) -> Any:
     if not os.access(track.path, os.R_OK):
         raise JaxepiError(f"{track.path} cannot be read: check its permissions")
     try:
-        file = pyBigWig.open(str(track.path))
-    except RuntimeError as error:
-        raise JaxepiError(f"{track.path} is truncated or not a BigWig file: copy or download it again") from error
+        file = pyBigWig.open(str(track.path)) if _is_whole(track.path) else None
+    except RuntimeError:
+        file = None
+    if file is None:
+        raise JaxepiError(f"{track.path} is truncated or not a BigWig file: copy or download it again")
     if not file.isBigWig():
         raise JaxepiError(f"{track.path} is a BigBed file: a BigWig file was expected")
     return file
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file ends with the four bytes it begins with, as BigWig and BigBed files do."""
+    with path.open("rb") as file:
+        first = file.read(4)
+        if len(first) < 4:
+            return False
+        file.seek(-4, os.SEEK_END)
+        return file.read(4) == first
 
 
 class TrackReader:
