@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyBigWig
+from tqdm import tqdm
 
 from jaxepi.errors import JaxepiError
 
@@ -106,7 +107,7 @@ class CallStore:
         write_json(self.partial / "progress.json", progress)
         self._synced = time.monotonic()
 
-    def finish(self, contigs: Mapping[str, int], summary: Mapping[str, Any]) -> None:
+    def finish(self, contigs: Mapping[str, int], summary: Mapping[str, Any], progress: bool = False) -> None:
         """Writes the BigWigs and the summary, removes what is only of use for going on, and renames the folder."""
         self.sync()
         if "keys.raw" in self._files:
@@ -119,7 +120,8 @@ class CallStore:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             try:
-                write_bigwigs([folder / f"{name}.bw" for name in file_names(self.tracks)], contigs, keys, values)
+                paths = [folder / f"{name}.bw" for name in file_names(self.tracks)]
+                write_bigwigs(paths, contigs, keys, values, progress)
             except RuntimeError as problem:  # pyBigWig's only word for a full disk
                 raise OSError(f"BigWig: {problem}") from problem
         self.close()
@@ -144,7 +146,9 @@ def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], what: str, re
             )
 
 
-def write_bigwigs(paths: Sequence[Path], contigs: Mapping[str, int], keys: np.ndarray, values: np.ndarray) -> None:
+def write_bigwigs(
+    paths: Sequence[Path], contigs: Mapping[str, int], keys: np.ndarray, values: np.ndarray, progress: bool = False
+) -> None:
     """One BigWig per track, each CpG an interval [c, c + 2) as in the data that the models are trained on.
 
     Args:
@@ -159,7 +163,9 @@ def write_bigwigs(paths: Sequence[Path], contigs: Mapping[str, int], keys: np.nd
         for file in files:
             stack.callback(file.close)
             file.addHeader(list(contigs.items()))
+        bar = stack.enter_context(tqdm(total=len(keys), unit="CpG", disable=not progress, desc="bigwig"))
         for rows in _in_order(keys):
+            bar.update(len(rows))
             block_keys, block_values = keys[rows], values[rows]
             chrom = (block_keys >> np.uint64(32)).astype(np.int64)
             starts = (block_keys & np.uint64(0xFFFFFFFF)).astype(np.int64)

@@ -106,7 +106,7 @@ def predict_files(
                 "calls": store.calls,
                 "notes": plan.notes(),
             }
-            store.finish(_contigs(genome), summary)
+            store.finish(_contigs(genome), summary, progress)
         finally:
             store.close()
     except OSError as problem:

@@ -170,7 +170,7 @@ def load(
 
         run = restore_model(source, which)
         model, found, name = run.model, get_system(run.config.system), str(source)
-        told, trained_window = run.meta["manifest"]["tracks"], run.meta["manifest"]["window"]
+        told, trained_window = run.task.tracks, run.task.window
     else:
         model, found, content = load_released(source, system, **sizes)
         name, trained_window = content.name, found.window

@@ -1,13 +1,19 @@
+import json
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import jaxepi
+from configs.melody_mt import get_config
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import decode, one_hot
+from jaxepi.train.checkpoint import Checkpoints, to_json
+from jaxepi.train.state import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,28 @@ def test_window_and_source(weights, tmp_path):
         jaxepi.load(weights, window=2100).predict("A" * 2100)
     with pytest.raises(JaxepiError, match="which knows its sizes: leave out system, width"):
         jaxepi.load(tmp_path, system="melody", width=3)
+
+
+def save_run(workdir, predictor) -> None:
+    """What a run of this model leaves behind."""
+    config = get_config("smoke")
+    config.model.width = 4
+    config.dataset.tracks = ("b", "a")
+    manifest = {"system": "melody", "tracks": ["a", "b", "c"], "window": 2000, "max_sites": 4, "max_cpg_letters": 8}
+    _, params, rest = nnx.split(predictor.model, nnx.Param, ...)
+    state = TrainState(jnp.zeros((), jnp.int32), params, rest, (), None, jnp.zeros(2, jnp.uint32))
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.save(1, state, {"config": json.dumps(to_json(config)), "manifest": manifest})
+    checkpoints.close()
+
+
+def test_a_run_predicts_in_three_lines(predictor, codes, tmp_path):
+    save_run(tmp_path, predictor)
+    restored = jaxepi.load(tmp_path)
+    values = restored.predict(codes, batch_size=8)
+    assert (restored.tracks, restored.window, restored.source) == (["b", "a"], 2000, str(tmp_path))
+    assert restored.digest() == predictor.digest()
+    np.testing.assert_array_equal(values, predictor.predict(codes, batch_size=8))
 
 
 def test_the_digest_tells_weights_apart(weights, predictor):
