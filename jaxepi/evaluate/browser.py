@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -85,7 +86,7 @@ def _heat_maps(position: np.ndarray, prediction: np.ndarray, target: np.ndarray,
     return figure
 
 
-def _cells(ax: Axes, position: np.ndarray, values: np.ndarray):
+def _cells(ax: Axes, position: np.ndarray, values: np.ndarray) -> QuadMesh:
     """A heat map whose cells lie at their genome positions and reach half-way to their neighbours, REACH at most."""
     middle = (position[1:] + position[:-1]) / 2
     left = np.maximum(np.concatenate([[-np.inf], middle]), position - REACH)

@@ -125,7 +125,7 @@ def evaluate(
 class _Intake:
     """Takes in one batch's output after the other; `gather` ends it."""
 
-    def __init__(self, tracks: int, options: Options):
+    def __init__(self, tracks: int, options: Options) -> None:
         self.tracks, self.records, self._rows = tracks, 0, 0
         size = max(1, min(options.sample_positions, SAMPLE_VALUES // max(tracks, 1)))
         self.sample = PositionSample(size, options.seed)
@@ -227,7 +227,7 @@ def _curves(metrics: Mapping[str, Metric], tracks: int) -> dict[str, np.ndarray]
 class _ProgressLine:
     """Says how far the evaluation is, at most every ten seconds (more often where a line can be overwritten)."""
 
-    def __init__(self, split: str, total: int | None, write: Callable[[str], None] | None):
+    def __init__(self, split: str, total: int | None, write: Callable[[str], None] | None) -> None:
         self.split, self.total, self.done = split, total, 0
         self.write, self.every = write or self._to_terminal, PROGRESS_SECONDS
         if write is None and sys.stderr.isatty():

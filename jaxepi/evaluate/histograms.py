@@ -184,11 +184,15 @@ class Calibration(Metric):
 def _sum_cells(cells: Array, values: Array, size: int) -> Array:
     """Adds values (V, ..., K) into the cells (..., K) of each track: (V, K, size), float32 on the device.
 
-    One masked sum per cell: few cells, and a sum in chunks is exact to rounding and the same in every run, which a
-    scatter of floats on a GPU is not.
+    Each row of the batch (of three axes or more) has cells of its own, which are then added: shorter sums are more exact.
+    On a GPU the order of a scatter's additions, and so the last bit, may differ between runs.
     """
-    kept = [sum_tracks(jnp.where(cells == cell, v, 0.0)) for v in values for cell in range(size)]
-    return jnp.stack(kept, axis=0).reshape(values.shape[0], size, -1).swapaxes(1, 2)
+    tracks, rows = cells.shape[-1], cells.shape[0] if cells.ndim > 2 else 1
+    first = tracks * jnp.arange(rows, dtype=jnp.int32)[:, None, None] + jnp.arange(tracks, dtype=jnp.int32)[None, None]
+    flat = cells.reshape(rows, -1, tracks) + size * first
+    sums = jnp.zeros((rows * tracks * size, len(values)), jnp.float32)
+    sums = sums.at[flat.ravel()].add(values.reshape(len(values), -1).T)
+    return sums.reshape(rows, tracks, size, -1).sum(axis=0).transpose(2, 0, 1)
 
 
 @jax.tree_util.register_dataclass

@@ -10,7 +10,7 @@ PAGE = """<!DOCTYPE html>
 :root { --ink: #222; --soft: #5a5a5a; --line: #ddd; --accent: #0072B2; }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--ink); background: #fff;
-  max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+  max-width: 66rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .8rem; border-top: 2px solid var(--ink); }
 h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
@@ -22,8 +22,8 @@ nav a { margin-right: 1rem; color: var(--accent); }
 .card span { font-size: .8rem; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .28rem .7rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; } td.w { min-width: 17rem; } td.n, th.n { text-align: right; white-space: nowrap; }
+th, td { text-align: left; padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { font-weight: 600; } td.w { min-width: 13rem; } td.n, th.n { text-align: right; white-space: nowrap; }
 .facts th { width: 11rem; color: var(--soft); font-weight: 500; } .facts td { overflow-wrap: anywhere; }
 figure { margin: 1rem 0 1.6rem; } figure img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: .88rem; max-width: 46rem; margin-top: .3rem; }

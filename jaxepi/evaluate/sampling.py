@@ -40,7 +40,7 @@ class Sample:
 class PositionSample:
     """Keeps the `size` positions with the smallest hash; memory is bounded by twice that."""
 
-    def __init__(self, size: int, seed: int = 0):
+    def __init__(self, size: int, seed: int = 0) -> None:
         self.size, self.seed, self.seen = size, seed, 0
         self._limit: np.uint64 | None = None  # hashes above it can no longer be among the smallest
         self._parts: list[tuple[np.ndarray, ...]] = []
@@ -98,7 +98,7 @@ class WindowChoice:
     Half of them vary most along the window, half are a random choice; all have at least `minimum` positions.
     """
 
-    def __init__(self, count: int = 4, minimum: int = 10, seed: int = 0):
+    def __init__(self, count: int = 4, minimum: int = 10, seed: int = 0) -> None:
         self.count, self.minimum, self.seed = count, minimum, seed
         self._kept: dict[int, tuple[Window, int]] = {}
 

@@ -56,6 +56,14 @@ def test_host_and_device_fill_the_same_bins(metric):
         np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-6)
 
 
+def test_calibration_on_the_device_takes_any_number_of_axes():
+    prediction, target, mask = values()
+    expected = Calibration.from_values(prediction, target, mask)
+    for shape in ((-1, 3), (5, 20, 10, 3)):
+        found = jax.jit(Calibration.from_values)(*(v.reshape(shape) for v in (prediction, target, mask)))
+        np.testing.assert_allclose(found.target_sum, expected.target_sum, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("metric", CLASSES)
 def test_merging_equals_one_shot_and_pooling_equals_flat(metric):
     prediction, target, mask = values()

@@ -52,7 +52,7 @@ def test_sigmoid():
 def test_letter_and_cpg_masks():
     wanted = golden("mask")
     for code, base in enumerate(BASES):
-        np.testing.assert_array_equal(CODES == code, wanted[base])
+        np.testing.assert_array_equal(code == CODES, wanted[base])
     masks = checks.region_masks(CODES, cpg_across_windows=False)
     np.testing.assert_array_equal(masks["C/G"].reshape(CODES.shape), wanted["CorG"])
     np.testing.assert_array_equal(masks["CpG"].reshape(CODES.shape), wanted["CpG"])
