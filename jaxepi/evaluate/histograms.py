@@ -184,7 +184,7 @@ class Calibration(Metric):
 def _sum_cells(cells: Array, values: Array, size: int) -> Array:
     """Adds values (V, ..., K) into the cells (..., K) of each track: (V, K, size), float32 on the device.
 
-    Each row of the batch (of three axes or more) has cells of its own, which are then added: shorter sums are more exact.
+    Each row of the batch (three axes or more) has cells of its own, which are then added: shorter sums are more exact.
     On a GPU the order of a scatter's additions, and so the last bit, may differ between runs.
     """
     tracks, rows = cells.shape[-1], cells.shape[0] if cells.ndim > 2 else 1
