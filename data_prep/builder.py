@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 
 from data_prep.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
 
 VERSION = "1.0.0"
+_BUCKETS_USED = 256  # each is an open file while records are made
+# Beam's own DirectRunner looks for a runner program on the network first.
+_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def _connector(feature: Feature) -> tfds.features.FeatureConnector:
@@ -33,7 +37,7 @@ class RecipeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     code_path = None
     name = "recipe"
 
-    def __init__(self, *, features: Mapping[str, Feature], splits: Mapping[str, Any], **kwargs: Any):
+    def __init__(self, *, features: Mapping[str, Feature], splits: Mapping[str, Any], **kwargs: Any) -> None:
         """`kwargs` go to `tfds.core.GeneratorBasedBuilder` (data_dir)."""
         self._feature_table, self._generators = dict(features), dict(splits)
         super().__init__(**kwargs)
@@ -63,6 +67,8 @@ def write_splits(
     tfds.disable_progress_bar()
     builder_class = type(recipe.name.title(), (RecipeBuilder,), {"name": recipe.name}, skip_registration=True)
     builder = builder_class(features=recipe.features(), splits=splits, data_dir=str(folder), file_format="tfrecord")
+    if beam_runner == "DirectRunner":
+        beam_runner = _LOCAL_RUNNER
     # TFDS chooses the number of shards: a power of two, 64 to 128 MiB each.
     config = tfds.download.DownloadConfig(beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False)
     try:
@@ -73,6 +79,17 @@ def write_splits(
             raise
         raise OSError(reason) from error
     return Path(builder.data_dir), {name: split.num_shards for name, split in builder.info.splits.items()}
+
+
+def spread_keys(records: Iterable[tuple[int, Record]], count: int) -> Iterator[tuple[int, Record]]:
+    """Keys 0 … count - 1 stretched, in order, over a part of the 128 bits that TFDS sorts by.
+
+    Beyond 1 GiB TFDS keeps records in bucket files, by the leading bits of the key, and sorts one bucket at a time in
+    memory. Small keys would all fall into the first bucket: the whole dataset in memory.
+    """
+    step = (_BUCKETS_USED << 128) // (shuffle.BUCKETS_NUMBER * max(count, 1))
+    for key, record in records:
+        yield key * step, record
 
 
 def _failed_write(error: BaseException) -> str | None:

@@ -113,7 +113,7 @@ def build(
     out: Path,
     arguments: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
-    execution: Execution = Execution(),  # noqa: B008 - frozen
+    execution: Execution = Execution(),
 ) -> Built:
     """Makes the records of a recipe and puts the dataset at `out`, whole or not at all.
 
@@ -155,10 +155,16 @@ def _write(
     total = sum(block.size for blocks in work.values() for block in blocks)
     with block_map(recipe, processes) as mapped, _progress_bar(recipe.name, total, execution.progress) as bar:
         # The workers are busy while TensorFlow is loaded here.
-        splits = {split: _records(split, mapped(blocks), blocks, tallies[split], bar) for split, blocks in work.items()}
+        records = {
+            split: _records(split, mapped(blocks), blocks, tallies[split], bar) for split, blocks in work.items()
+        }
         with quiet_tensorflow():
             from data_prep import builder
 
+            splits = {
+                split: builder.spread_keys(own, sum(block.size for block in work[split]))
+                for split, own in records.items()
+            }
             made, shards = builder.write_splits(recipe, splits, folder)
     return made, shards, tallies
 

@@ -17,7 +17,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class Genome:
     """A FASTA file. The handle is opened once per process and never shared between processes, whose seeks would mix."""
 
-    def __init__(self, path: str | os.PathLike[str], prefix: str = "as-is"):
+    def __init__(self, path: str | os.PathLike[str], prefix: str = "as-is") -> None:
         """Opens the file, with the index beside it or one made in a temporary folder where that is not possible.
 
         Args:

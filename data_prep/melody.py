@@ -129,7 +129,7 @@ class MelodyRecipe(Recipe):
         value_dtype: str = "float32",
         max_n_fraction: float = 1.0,
         drop_empty: bool = False,
-    ):
+    ) -> None:
         """Args:
         genome: base codes.
         reader: K tracks.

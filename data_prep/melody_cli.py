@@ -22,12 +22,21 @@ _SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
 _HOWS = "tiles, random:N or blocks"
 
 
+class _Help(argparse.HelpFormatter):
+    """Shows the defaults that say something, lists as they are typed."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = " ".join(action.default) if isinstance(action.default, list) else action.default
+        plain = default in (None, "", False, argparse.SUPPRESS)
+        return str(action.help) if plain else f"{action.help} (default: {default})"
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m data_prep melody",
         description="Makes a TFRecord dataset (TFDS layout) of genome windows with the values of methylation tracks.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     _add_inputs(p.add_argument_group("input"))
     _add_windows(p.add_argument_group("windows and splits"))
@@ -77,7 +86,7 @@ def _add_windows(g: Any) -> None:
         help=f"how windows are laid, for all splits or for one: {_HOWS}; for example train=random:200000 valid=tiles",
     )
     g.add_argument("--stride", type=int, metavar="BP", help="distance of tile starts in bp (default: --window)")
-    g.add_argument("--seed", type=int, default=5, help="of random windows")
+    g.add_argument("--seed", type=int, default=5, help="of random windows, a whole number")
     g.add_argument(
         "--valid-chroms",
         nargs="+",

@@ -187,7 +187,7 @@ def read_blocks(path: str | Path, prefix: str = "as-is") -> list[Span]:
 class Blacklist:
     """Intervals that windows should not touch."""
 
-    def __init__(self, intervals: Sequence[Span]):
+    def __init__(self, intervals: Sequence[Span]) -> None:
         self._by_chrom: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for chrom in {s.chrom for s in intervals}:
             own = sorted((s.start, s.end) for s in intervals if s.chrom == chrom)

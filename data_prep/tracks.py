@@ -155,7 +155,7 @@ def _is_whole(path: Path) -> bool:
 class TrackReader:
     """Reads K tracks. Files are opened once per process; the object may be sent to other processes."""
 
-    def __init__(self, tracks: Sequence[TrackFile], prefix: str = "as-is"):
+    def __init__(self, tracks: Sequence[TrackFile], prefix: str = "as-is") -> None:
         """`prefix` as in `data_prep.chroms.harmonise`."""
         self.tracks = tuple(tracks)
         self._prefix = prefix

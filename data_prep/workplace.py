@@ -23,7 +23,7 @@ class Workplace:
     SIGINT and SIGTERM become KeyboardInterrupt while the place is open, and leaving it removes the folder.
     """
 
-    def __init__(self, out: Path):
+    def __init__(self, out: Path) -> None:
         self.out = out.absolute()
         self.folder = self.out.with_name(f"{self.out.name}.tmp-{socket.gethostname()}-{os.getpid()}")
         self._lock: IO[bytes] | None = None

@@ -30,6 +30,22 @@ def test_tfds_opens_and_reads_the_dataset(world, tools, prepare):
             np.testing.assert_array_equal(a[name], b[name])
 
 
+def test_datasets_beyond_the_memory_of_tfds_are_sorted_in_small_pieces(world, prepare, monkeypatch):
+    shuffle = pytest.importorskip("tensorflow_datasets.core.shuffle")
+    argv = ("--windows", "train=random:600")
+    status, _, err = prepare(world.argv(world.folder / "memory", *argv))
+    assert status == 0, err
+    sizes = []
+    read = shuffle._Bucket.read_values
+    monkeypatch.setattr(shuffle._Bucket, "read_values", lambda bucket: sizes.append(len(bucket)) or read(bucket))
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 50_000)
+    status, _, err = prepare(world.argv(world.folder / "files", *argv))
+    assert status == 0, err
+    assert 0 < max(sizes) <= 3  # of 600 records
+    a, b = ({p.name: p.read_bytes() for p in (world.folder / name).iterdir()} for name in ("memory", "files"))
+    assert a == b
+
+
 def test_beam_makes_the_same_records(world, tools, prepare):
     pytest.importorskip("apache_beam")
     local, beam = world.folder / "local", world.folder / "beam"
