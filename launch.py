@@ -9,7 +9,9 @@ from ml_collections import config_flags
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own logger
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "predict"], "What to do.")
 _SPLIT = flags.DEFINE_string("split", None, "eval: split of the dataset. Default: the config's test split.")

@@ -159,7 +159,9 @@ def train(dataset: Path, work: Path, arguments: argparse.Namespace) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=sorted(SETS), default="imr90")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "real", help="folder of the sets")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "real", help="folder of the sets"
+    )
     parser.add_argument("--minutes", type=float, default=15.0, help="training time")
     parser.add_argument("--steps", type=int, default=1_000, help="length of the cosine schedule in updates")
     parser.add_argument("--width", type=int, default=64, help="channels of the trunk")
@@ -168,7 +170,9 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = SETS[arguments.set]
     if not (arguments.data / chosen["folder"]).is_dir():
-        raise SystemExit(f"error: there is no data set in {arguments.data / chosen['folder']}; give its place with --data")
+        raise SystemExit(
+            f"error: there is no data set in {arguments.data / chosen['folder']}; give its place with --data"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)

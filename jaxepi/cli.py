@@ -48,7 +48,9 @@ def _flag_problem(text: str) -> str:
     if unknown:
         name = unknown[1]
         known = [*flags.FLAGS, "config.batch_size", "config.steps", "config.dataset.path"]
-        return f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."
+        return (
+            f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."
+        )
     return " ".join(text.split())
 
 

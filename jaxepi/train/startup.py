@@ -152,6 +152,14 @@ def _make_sample(path: Path) -> None:
         raise JaxepiError(f"The embedded sample could not be made; the command was `{' '.join(command)}`.")
 
 
+def expectation(config: Any) -> dict[str, Any] | None:
+    """What can be reached on the embedded sample, whose rules are known, for the report; None for other data."""
+    path = Path(config.dataset.path).parent / "raw" / "ceiling.json"
+    if not config.dataset.get("sample", False) or not path.is_file():
+        return None
+    return json.loads(path.read_text())
+
+
 def keep_config(workdir: Path, config: Any, command_line: list[str]) -> str:
     """Writes workdir/config.json (first run only) and returns the config as JSON."""
     text = json.dumps(to_json(config), indent=1, sort_keys=True)
