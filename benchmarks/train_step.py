@@ -5,8 +5,8 @@
 
 A step is what training runs: densify and one-hot on the device, model, losses, gradients, optimizer. FLOPs are those of
 the program before XLA's own optimization; share_of_peak divides by the device's data sheet, or on the CPU by a matrix
-product of the same run (FLOPs per second of CPU time, which other programs on the machine disturb least). With --compare torch, a PyTorch twin takes the same batch, already dense and one-hot,
-with the same losses and optimizer, from the same initial weights; `ratio` is its time over ours.
+product of the same run, both per second of CPU time. With --compare torch, a PyTorch twin takes the same batch, already
+dense and one-hot, with the same losses and optimizer, from the same initial weights; `ratio` is its time over ours.
 """
 
 import argparse
