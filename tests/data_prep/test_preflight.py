@@ -94,7 +94,7 @@ def test_empty_after_filtering(world, tools, refused):
     bare = tools.write_bigwig(
         world.folder / "bare.bw", world.lengths, {"chr1": (np.array([3]), np.array([5]), np.array([1.0]))}
     )
-    assert "is empty: none of its windows passes the filters" in refused("--bigwigs", bare, "--drop-empty")
+    assert "is empty: none of its candidates passes the filters" in refused("--bigwigs", bare, "--drop-empty")
 
 
 def test_unknown_words(world, refused):
