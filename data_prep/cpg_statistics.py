@@ -21,9 +21,9 @@ def over_cells(values: np.ndarray, names: Sequence[str], least: int = 1, maximum
     Args:
         values: methylation, 0 to 1; NaN = not observed.
         names: Q of STATISTICS.
-        least: sites with fewer observed cells get NaN.
+        least: sites with fewer observed cells get NaN; with 0 those without any, see `maximum`.
         maximum: `truncated` cuts the largest value to a whole number before `diff` compares it with the smallest one,
-            as the original does; with fractional values `diff` is then nearly always 1.
+            as the original does; with `least` 0, `diff` is 1 where no cell was observed, as in the original's windows.
     """
     values = values.astype(np.float64)
     seen = ~np.isnan(values)
@@ -35,7 +35,9 @@ def over_cells(values: np.ndarray, names: Sequence[str], least: int = 1, maximum
     made = np.empty((len(values), len(names)), np.float32)
     for i, name in enumerate(names):
         made[:, i] = _statistic(name, values, seen, count, mean, variance, maximum)
-    made[count < max(least, 1)] = np.nan
+    for i, name in enumerate(names):
+        kept_empty = name == "diff" and maximum == "truncated" and least == 0
+        made[count < (0 if kept_empty else max(least, 1)), i] = np.nan
     return made
 
 

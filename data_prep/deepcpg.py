@@ -282,7 +282,7 @@ class DeepCpGRecipe(Recipe):
                 means = neighbour_means(state, distance, size)
             else:
                 means = self._window_means(chrom, sites, values, centre, size)
-            made.append(over_cells(means, wanted.window, 1, wanted.maximum))
+            made.append(over_cells(means, wanted.window, 0, wanted.maximum))
         return np.concatenate(made, axis=1)
 
     def _window_means(
