@@ -163,9 +163,10 @@ def _check_place(where: str, chrom: str, rows: Rows, lengths: Mapping[str, int] 
         other = chrom.removeprefix("chr") if chrom.startswith("chr") else f"chr{chrom}"
         if other in lengths:
             raise JaxepiError(f"{where}: {chrom!r} is called {other!r} in the FASTA: add {_NO_PREFIX_HELP}")
+        known = ", ".join(list(lengths)[:3]) + (" …" if len(lengths) > 3 else "")
         raise JaxepiError(
-            f"{where}: chromosome {chrom!r} is not in the FASTA{did_you_mean(chrom, lengths)}: use the genome of the "
-            "profiles, or leave such chromosomes out with --chroms or --extra-chroms ignore"
+            f"{where}: chromosome {chrom!r} is not in the FASTA ({known}): use the genome of the profiles, or leave "
+            "such chromosomes out with --chroms or --extra-chroms ignore"
         )
     end = _LARGEST if lengths is None else lengths[chrom]
     beyond = np.flatnonzero(rows.position >= end)

@@ -1,6 +1,6 @@
 """Which CpG sites a DeepCpG dataset has, and the split that each belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from data_prep import regions
 from data_prep.chroms import harmonise
 from data_prep.cpg_store import CellStore
-from data_prep.deepcpg import SiteTable
+from data_prep.deepcpg import Intervals, SiteTable
 from jaxepi.errors import JaxepiError, did_you_mean
 
 REST, NONE = "rest", "none"
@@ -54,6 +54,30 @@ def choose_sites(
             f"no site is left: none was observed in {least} or more of {len(store)} cells, so lower --cpg-cov"
         )
     return chosen
+
+
+def check_naming(path: Path, chroms: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses a file that calls a chromosome `1` where others call it `chr1`: its rows would never be found.
+
+    Args:
+        path: the file.
+        chroms: its chromosomes.
+        known: those of the other files.
+
+    Raises:
+        JaxepiError: if none of its chromosomes is known, and one is known under the other name.
+    """
+    chroms, known = sorted(chroms), sorted(known)
+    plain = {harmonise(chrom, "strip"): chrom for chrom in known}
+    if set(chroms) & set(known):
+        return
+    for chrom in chroms:
+        other = plain.get(harmonise(chrom, "strip"))
+        if other is not None:
+            raise JaxepiError(
+                f"{path} names {chrom!r} what other files call {other!r}: add --chrom-prefix add (all become chrN) or "
+                "--chrom-prefix strip (all become N)"
+            )
 
 
 def split_by_chromosome(
@@ -115,6 +139,7 @@ def split_by_regions(path: Path, sites: Mapping[str, np.ndarray], prefix: str) -
         JaxepiError: regions of two splits that overlap, or a split without a site.
     """
     lengths = {span.chrom: _NO_END for span in regions.read_blocks(path, prefix)}
+    check_naming(path, lengths, sites)
     spans = regions.split_by_regions(path, lengths, prefix)
     _check_apart(path, spans)
     tables: dict[str, dict[str, np.ndarray]] = {}
@@ -144,6 +169,15 @@ def _check_apart(path: Path, spans: Mapping[str, Sequence[regions.Span]]) -> Non
                 f"{path}: {chrom}:{start}-{end} of split {split!r} overlaps a region of {other!r}: keep splits apart"
             )
         ends[split] = max(end, ends.get(split, 0))
+
+
+def read_annotation(path: Path, prefix: str, sites: Iterable[str]) -> Intervals:
+    """Regions of a BED file; `sites` are the chromosomes of the dataset."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for span in regions.read_blocks(path, prefix):
+        spans.setdefault(span.chrom, []).append((span.start, span.end))
+    check_naming(path, spans, sites)
+    return Intervals(spans)
 
 
 def check_cells(store: CellStore, splits: Mapping[str, SiteTable]) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import cpg_splits, dataset, regions
+from data_prep import cpg_splits, dataset
 from data_prep.chroms import PREFIX_MODES
 from data_prep.cpg_formats import FORMATS
 from data_prep.cpg_profiles import STRAND_MODES, UNSORTED_MODES, VALUE_MODES, Reading, cell_name, read_positions
 from data_prep.cpg_sequences import Sequences, fasta_files, unpacked
 from data_prep.cpg_statistics import MAXIMUM_MODES, STATISTICS
 from data_prep.cpg_store import CellStore, read_cells
-from data_prep.deepcpg import LARGEST_DISTANCE, DeepCpGRecipe, Intervals, Layout, SiteTable, Statistics
+from data_prep.deepcpg import LARGEST_DISTANCE, DeepCpGRecipe, Layout, SiteTable, Statistics
 from data_prep.quiet import NEEDED, require
 from data_prep.runner import available_processes
 from data_prep.workplace import Workplace
-from jaxepi.errors import JaxepiError
+from jaxepi.errors import JaxepiError, did_you_mean
 
 _SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
 _MANY_NOT_CPG = 0.05  # share of sites that are at no CG in the FASTA, above which the user should look
@@ -324,9 +324,16 @@ def make_recipe(args: argparse.Namespace, files: dict[str, Path], folder: Path) 
     processes = args.processes or available_processes()
     profiles = [path for role, path in files.items() if role.startswith("cell ")]
     store = read_cells(folder, profiles, reading, sequences, processes, not args.no_progress)
+    for first, second in zip(store.cells[:-1], store.cells[1:], strict=True):
+        cpg_splits.check_naming(second.path, second.rows, first.rows)
     lengths = None if sequences is None else sequences.lengths
     given = read_positions(files["positions"], reading, lengths) if args.positions else None
+    if given is not None and profiles:
+        cpg_splits.check_naming(files["positions"], given, store.chromosomes())
     sites = cpg_splits.choose_sites(store, given, args.cpg_cov if profiles else 0, args.sites_per_chrom, args.seed)
+    for chrom in args.chroms or ():
+        if chrom not in sites:
+            raise JaxepiError(f"--chroms names {chrom}{did_you_mean(chrom, sites)}, where no cell has a site")
     splits = _splits(args, files, sites, store)
     layout = Layout(
         window=args.dna_wlen if sequences is not None else 0,
@@ -348,7 +355,7 @@ def make_recipe(args: argparse.Namespace, files: dict[str, Path], folder: Path) 
     marked = [
         (role.removeprefix("annotation "), path) for role, path in files.items() if role.startswith("annotation ")
     ]
-    annotations = {name: _intervals(path, args.chrom_prefix) for name, path in sorted(marked)}
+    annotations = {name: cpg_splits.read_annotation(path, args.chrom_prefix, sites) for name, path in sorted(marked)}
     return DeepCpGRecipe(store, sequences, splits, layout, annotations)
 
 
@@ -365,13 +372,6 @@ def _splits(
     if args.unobserved_cells == "error":
         cpg_splits.check_cells(store, splits)
     return splits
-
-
-def _intervals(path: Path, prefix: str) -> Intervals:
-    spans: dict[str, list[tuple[int, int]]] = {}
-    for span in regions.read_blocks(path, prefix):
-        spans.setdefault(span.chrom, []).append((span.start, span.end))
-    return Intervals(spans)
 
 
 def _report(built: dataset.Built) -> None:
