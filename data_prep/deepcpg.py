@@ -148,6 +148,10 @@ class DeepCpGRecipe(Recipe):
         self.binary = store.binary
         self._drawn = self._count_n() if layout.random_n and sequences is not None else {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A block brings its sites: those of the whole genome stay where they are.
+        return self.__dict__ | {"splits": {}}
+
     @property
     def tracks(self) -> list[str]:
         """Every output that a model may have."""

@@ -84,12 +84,13 @@ def original(golden):
     inputs = {name: arrays[f"out:reader:batch0:inputs:{name}"] for name in ("dna", "cpg/state", "cpg/dist")}
     hot = inputs["dna"][..., ACGT_TO_ATGC]
     codes = np.where(hot.sum(axis=2) > 0, hot.argmax(axis=2), 4).astype(np.uint8)
-    return model, codes, inputs["cpg/state"], inputs["cpg/dist"], arrays
+    dna_model = pretrained.from_pretrained("deepcpg", folder / "dna_model" / "model_weights.h5")
+    return model, dna_model, codes, inputs["cpg/state"], inputs["cpg/dist"], arrays
 
 
 @pytest.mark.parametrize("target", ["mean", "var"])
 def test_gradients_of_the_original(original, target):
-    model, codes, state, distance, arrays = original
+    model, _, codes, state, distance, arrays = original
     want = arrays[f"out:snp:{target}"][..., ACGT_TO_ATGC]
     assert len(want) <= len(codes)
     inputs = [state[: len(want)], distance[: len(want)]]
@@ -98,7 +99,7 @@ def test_gradients_of_the_original(original, target):
 
 
 def test_activations_of_the_original(original):
-    model, codes, _, _, arrays = original
+    _, model, codes, _, _, arrays = original
     layer = model.dna.convs[0]
     got = convolution(layer.kernel[...], layer.bias[...])(codes[:8])
     np.testing.assert_allclose(got, arrays["out:filter_act:act"], atol=1e-5)

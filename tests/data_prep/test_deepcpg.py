@@ -1,5 +1,7 @@
 """Records of random cells against a brute-force reading of the contract, one site at a time."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from data_prep.cpg_sequences import Sequences
 from data_prep.cpg_splits import choose_sites, split_by_chromosome
 from data_prep.cpg_store import CellStore, save_profile
 from data_prep.deepcpg import DeepCpGRecipe, Intervals, Layout, SiteTable, Statistics
+from data_prep.recipe import Block
 
 
 class Cells:
@@ -101,6 +104,21 @@ def check_record(record, cells, codes, chrom, layout, spans, binary):
         want += [np.mean(means), len(means)] if means else [np.nan, np.nan]
     np.testing.assert_allclose(record["statistics"], want, rtol=1e-5, atol=1e-6)
     assert record["annotation"].tolist() == [int(any(a <= site < b for a, b in spans.get(chrom, [])))]
+
+
+def test_other_processes_need_no_table_of_sites(rng, tmp_path, tools):
+    cells = Cells(tmp_path, rng)
+    _, sequences = genome(tmp_path, rng, cells.lengths, tools)
+    recipe = DeepCpGRecipe(
+        cells.store, sequences, {"train": SiteTable(choose_sites(cells.store, None, 1))}, Layout(9, 2)
+    )
+    packed = pickle.dumps(recipe)
+    recipe.splits["train"].sites["chr1"] = np.zeros(1_000_000, np.int32)
+    assert len(pickle.dumps(recipe)) == len(packed)
+    recipe = pickle.loads(packed)
+    block = Block(7, 3, ("chr2", np.array(cells.sites("chr2", 1)[:3], np.int32)))
+    made = recipe.make_block(block)
+    assert [key for key, _ in made.records] == [7, 8, 9] and made.tally.sums["records"] == 3
 
 
 def test_counts_of_the_manifest(rng, tmp_path):
