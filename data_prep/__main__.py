@@ -9,6 +9,7 @@ from jaxepi.errors import JaxepiError, did_you_mean
 
 COMMANDS = {
     "melody": ("data_prep.melody_cli", "FASTA + methylation BigWigs to windows for Melody ST, MT and G"),
+    "deepcpg": ("data_prep.deepcpg_cli", "CpG profiles of single cells (+ FASTA) to CpG sites for DeepCpG"),
     "sample": ("data_prep.sample", "a small synthetic genome with tracks, as ordinary FASTA and BigWig files"),
 }
 INTERRUPTED = 130
