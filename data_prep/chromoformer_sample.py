@@ -1,9 +1,9 @@
 """`python -m data_prep chromoformer-sample`: a made-up genome whose genes depend on their promoters and their contacts.
 
 Annotation, expression, contacts and read depth are written as ordinary files and then go through the path that users'
-own files take (`python -m data_prep chromoformer`). What decides about a gene beside its promoter lies beyond the window
-around the promoter, so a model without contacts cannot see it. As the rules are known, so is the best that a model with
-and one without contacts can reach (ceiling.json).
+own files take (`python -m data_prep chromoformer`). What decides about a gene beside its promoter lies beyond the
+window around the promoter, so a model without contacts cannot see it. As the rules are known, so is the best that a
+model with and one without contacts can reach (ceiling.json).
 """
 
 import argparse
@@ -175,8 +175,8 @@ def _readme(seed: int, genes: int) -> str:
     return f"""# Made-up genes with contacts (seed {seed}, {genes} genes)
 
 Made by `python -m data_prep chromoformer-sample`. Nothing here is measured. Each gene has {TERRITORY // 1000} kb of the
-genome, its start site near the middle and {len(fragments(0))} fragments more than {FRAGMENT_EDGES[0] // 1000} kb away. It
-is in contact (score above 1.5) with {CONTACTS[0]} to {CONTACTS[1]} of them.
+genome, its start site near the middle and {len(fragments(0))} fragments more than {FRAGMENT_EDGES[0] // 1000} kb away.
+It is in contact (score above 1.5) with {CONTACTS[0]} to {CONTACTS[1]} of them.
 
 log2(RPKM + 1) = {BASE} + {PROMOTER_EFFECT} · p + {CONTACT_EFFECT} · (a - 0.5) + noise, not below 0
 
@@ -185,8 +185,8 @@ log2(RPKM + 1) = {BASE} + {PROMOTER_EFFECT} · p + {CONTACT_EFFECT} · (a - 0.5)
   out of contact are active too, so contacts must be told from the rest;
 * the noise is normal with standard deviation {NOISE}.
 
-Depth is Poisson in steps of {STEP} bp. `ceiling.json` holds, for the genes of each fold, what the exact rules reach with
-and without knowledge of the contacts: no model of either kind can be expected to do better.
+Depth is Poisson in steps of {STEP} bp. `ceiling.json` holds, for the genes of each fold, what the exact rules reach
+with and without knowledge of the contacts: no model of either kind can be expected to do better.
 """
 
 
