@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
         description="Makes a TFRecord dataset (TFDS layout) of genes with the histone marks at promoter and contacts.",
     )
     chromoformer_genes.add_arguments(p)
-    _add_depth(p.add_argument_group("read depth: region files (--npy), or one file a mark (--depth, --depth-table)"))
+    _add_depth(
+        p.add_argument_group("read depth: region files (--npy-dir), or one file a mark (--depth, --depth-table)")
+    )
     _add_records(p.add_argument_group("records"))
     _add_running(p.add_argument_group("running"))
     return p
@@ -38,9 +40,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_depth(g: Any) -> None:
     g.add_argument(
-        "--npy", metavar="PATH", help="folder of the original's chrom:start-end.npy, or one .npz with such arrays"
+        "--npy-dir", metavar="PATH", help="folder of the original's chrom:start-end.npy, or an .npz of such arrays"
     )
-    g.add_argument("--marks", nargs="+", metavar="NAME", help=f"with --npy: rows of the arrays (default: {MARKS})")
+    g.add_argument(
+        "--marks", nargs="+", metavar="NAME", help=f"rows of the --npy-dir arrays (default: {' '.join(MARKS)})"
+    )
     g.add_argument("--depth", nargs="+", default=[], metavar="MARK=FILE", help="sorted, indexed BAM, or BigWig")
     g.add_argument("--depth-table", metavar="CSV", help="table with the columns name,file, a row a mark")
     g.add_argument(
@@ -52,7 +56,7 @@ def _add_depth(g: Any) -> None:
     )
     g.add_argument("--max-depth", type=float, metavar="N", help="depth above this counts as this (default: no cap)")
     g.add_argument(
-        "--chrom-sizes", metavar="FILE", help="with --npy: chromosome and length a line, to check start sites with"
+        "--chrom-sizes", metavar="FILE", help="with --npy-dir: chromosome and length a line, to check start sites with"
     )
     g.add_argument(
         "--chrom-prefix",
@@ -139,22 +143,22 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _depth_source(args: argparse.Namespace) -> DepthFiles | RegionArrays:
-    if bool(args.npy) + bool(args.depth) + bool(args.depth_table) != 1:
-        raise JaxepiError("read depth comes from one place: give --npy, or --depth, or --depth-table")
-    if args.npy:
+    if bool(args.npy_dir) + bool(args.depth) + bool(args.depth_table) != 1:
+        raise JaxepiError("read depth comes from one place: give --npy-dir, or --depth, or --depth-table")
+    if args.npy_dir:
         if args.max_depth is not None:
-            raise JaxepiError("--max-depth works on BAM and BigWig files: leave it out with --npy")
+            raise JaxepiError("--max-depth works on BAM and BigWig files: leave it out with --npy-dir")
         if args.promoter_length > 2 * FILE_FLANK:
             raise JaxepiError(
                 f"--promoter-length is {args.promoter_length}, but promoter files of the original hold "
                 f"{2 * FILE_FLANK} bp: use at most that"
             )
         lengths = _read_sizes(Path(args.chrom_sizes)) if args.chrom_sizes else None
-        return RegionArrays(Path(args.npy), args.marks or MARKS, lengths)
+        return RegionArrays(Path(args.npy_dir), args.marks or MARKS, lengths)
     if args.marks:
-        raise JaxepiError("--marks names the rows of --npy arrays: with --depth, write MARK=FILE")
+        raise JaxepiError("--marks names the rows of --npy-dir arrays: with --depth, write MARK=FILE")
     if args.chrom_sizes:
-        raise JaxepiError("--chrom-sizes goes with --npy: depth files state the lengths of chromosomes themselves")
+        raise JaxepiError("--chrom-sizes goes with --npy-dir: depth files state the lengths of chromosomes themselves")
     if args.depth_table:
         tracks = resolve_tracks(table=args.depth_table)
     else:

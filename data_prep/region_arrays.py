@@ -28,7 +28,7 @@ class RegionArrays:
         lengths: chromosome lengths, if known: promoters may then end at the ends of chromosomes.
         """
         if not path.exists():
-            raise JaxepiError(f"{path} does not exist: --npy needs the folder of region files or an .npz file")
+            raise JaxepiError(f"{path} does not exist: --npy-dir needs the folder of region files or an .npz file")
         self.path, self.marks, self.lengths = path.absolute(), tuple(marks), dict(lengths or {})
         self._archive: Any = None
         self._pid = -1

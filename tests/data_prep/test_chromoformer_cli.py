@@ -77,7 +77,7 @@ class Genes:
         return self.argv(words, out)
 
     def npy(self, out="d"):
-        words = ["--metadata", self.folder / "meta.csv", "--npy", self.folder / "npy", "--marks", *MARKS]
+        words = ["--metadata", self.folder / "meta.csv", "--npy-dir", self.folder / "npy", "--marks", *MARKS]
         return self.argv(words, out)
 
     def argv(self, words, out):
@@ -236,7 +236,7 @@ def test_beam(genes, made):
     ("more", "sentence"),
     [
         (["--eid", "x"], "no row of the epigenome 'x'"),
-        (["--npy", "elsewhere"], "elsewhere does not exist"),
+        (["--npy-dir", "elsewhere"], "elsewhere does not exist"),
         (["--marks", "a"], "gene A has 2 marks in"),
         (["--max-pcre-length", "1500"], "gene A in .* has the neighbour chr1:70000-72000 of 2000 bp"),
         (["--depth", "K4=K4.bw"], "read depth comes from one place"),
@@ -246,7 +246,7 @@ def test_beam(genes, made):
         (["--resolution", "0"], "--resolution is 0"),
         (["--processes", "-1"], "--processes is -1"),
         (["--max-depth", "0"], "--max-depth is 0"),
-        (["--max-depth", "5"], "leave it out with --npy"),
+        (["--max-depth", "5"], "leave it out with --npy-dir"),
         (["--max-neighbors", "-1"], "--max-neighbors is -1"),
         (["--beam-runner", "DirectRunner"], "choose float32 or uint16 with Beam"),
         (["--chrom-sizes", "nowhere"], "nowhere does not exist"),
@@ -263,7 +263,7 @@ def test_wrong_options_with_region_files(genes, refused, more, sentence):
         (["--depth", "K4"], "--depth K4: MARK=FILE was expected"),
         (["--depth", "K4=no.bw"], r"no\.bw does not exist"),
         (["--marks", "a"], "with --depth, write MARK=FILE"),
-        (["--chrom-sizes", "x"], "--chrom-sizes goes with --npy"),
+        (["--chrom-sizes", "x"], "--chrom-sizes goes with --npy-dir"),
         (["--tss", "x"], "one source of start sites"),
         (["--hic", "x"], "give --contacts or --hic"),
         (["--contacts", "no.tsv"], r"no\.tsv does not exist"),
