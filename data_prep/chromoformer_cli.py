@@ -192,6 +192,8 @@ def _read_sizes(path: Path) -> dict[str, int]:
 
 def _check_genes(source: DepthFiles | RegionArrays, genes: Sequence[Gene], table: Path) -> None:
     check_folds(genes, table)
+    if isinstance(source, DepthFiles):
+        source.check(genes, table)
     if source.lengths:
         check_inside(genes, source.lengths, table, source.path)
     if isinstance(source, RegionArrays):

@@ -139,11 +139,23 @@ class DepthFiles:
             own = depth_chromosomes(track)
             headers.append({name: own[file_name] for name, file_name in harmonise_all(list(own), prefix).items()})
             check_track(self.path, headers[0], track.path, headers[-1], "ignore")
-        # What one file lacks no gene may lie on.
         self.lengths = {name: size for name, size in headers[0].items() if all(name in own for own in headers)}
+        self._chroms = [frozenset(own) for own in headers]
         self._files: list[_DepthFile] = [
             BamDepth(track, prefix, reads) if is_bam(track.path) else BigWigDepth(track, prefix) for track in tracks
         ]
+
+    def check(self, genes: Sequence[Gene], genes_file: Path) -> None:
+        """Raises JaxepiError if a file lacks the chromosome of a gene or of a neighbour."""
+        for gene in genes:
+            for chrom in (gene.chrom, *(region.chrom for region in gene.neighbors)):
+                if chrom in self.lengths:
+                    continue
+                track, own = next(pair for pair in zip(self.tracks, self._chroms, strict=True) if chrom not in pair[1])
+                raise JaxepiError(
+                    f"gene {gene.gene_id} of {genes_file} needs the depth of {chrom}, which {track.path} lacks (it has "
+                    f"{', '.join(sorted(own)[:3])} …): use files of the same genome, or --chrom-prefix"
+                )
 
     def promoter(self, gene: Gene, flank: int) -> tuple[np.ndarray, int]:
         """Depth (M, n) float32 at [TSS - flank, TSS + flank) on the chromosome, and the offset of its first base."""

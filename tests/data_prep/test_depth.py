@@ -84,6 +84,9 @@ def test_only_shared_chromosomes_count(tmp_path, tools, bam):
     other = tools.write_bigwig(tmp_path / "o.bw", {"1": 1000, "3": 70}, {})
     files = DepthFiles([TrackFile("a", bam), TrackFile("b", other)], "strip")
     assert files.lengths == {"1": 1000}
+    files.check([gene(5, "1")], tmp_path)
+    with pytest.raises(JaxepiError, match=r"gene G1 of .* needs the depth of 2, which .*o\.bw lacks \(it has 1, 3 …\)"):
+        files.check([gene(5, "1", (Region("2", 5, 9),))], tmp_path)
     with pytest.raises(JaxepiError, match=r"o\.bw.*--chrom-prefix"):
         DepthFiles([TrackFile("a", bam), TrackFile("b", other)])
     other = tools.write_bigwig(tmp_path / "o.bw", {"chr1": 1001}, {})
