@@ -10,13 +10,15 @@ from jaxepi.errors import JaxepiError, did_you_mean
 COMMANDS = {
     "melody": ("data_prep.melody_cli", "FASTA + methylation BigWigs to windows for Melody ST, MT and G"),
     "deepcpg": ("data_prep.deepcpg_cli", "CpG profiles of single cells (+ FASTA) to CpG sites for DeepCpG"),
+    "chromoformer": ("data_prep.chromoformer_cli", "histone marks, contacts and expression to genes for Chromoformer"),
+    "chromoformer-sample": ("data_prep.chromoformer_sample", "a synthetic genome whose contacts drive expression"),
     "sample": ("data_prep.sample", "a small synthetic genome with tracks, as ordinary FASTA and BigWig files"),
 }
 INTERRUPTED = 130
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<20} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         ["usage: python -m data_prep <command> [options]   (--help after a command lists its options)", *lines]
     )

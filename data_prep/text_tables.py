@@ -1,0 +1,69 @@
+"""Tables as text: comma- or tab-separated, plain or gzipped; each row comes with its line number for messages."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jaxepi.errors import JaxepiError, did_you_mean
+
+Row = dict[str, str]
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, line without its end) of a text file, gzipped or not.
+
+    Raises:
+        JaxepiError: if the file is missing, damaged or no text.
+    """
+    if not path.is_file():
+        raise JaxepiError(f"{path} does not exist: a text file was expected")
+    opener = gzip.open if path.suffix in (".gz", ".bgz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.rstrip("\r\n")
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise JaxepiError(f"{path} cannot be read as text ({error}): copy or download it again") from error
+
+
+def split_line(line: str) -> list[str]:
+    """Cells of a line: by tabs if there are any, else by commas (quotes are understood), without blanks around."""
+    if "\t" in line:
+        return [cell.strip() for cell in line.split("\t")]
+    return [cell.strip() for cell in next(csv.reader([line]), [])]
+
+
+def read_rows(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
+    """(line number, column -> cell) of a table with a header row; cells that a row lacks at its end are empty.
+
+    Raises:
+        JaxepiError: if there is no header, a required column is missing, or a row has more cells than the header.
+    """
+    columns: list[str] | None = None
+    for number, line in read_lines(path):
+        if not line.strip() or line.startswith("##"):
+            continue
+        cells = split_line(line)
+        if columns is None:
+            columns = cells
+            _require_columns(path, columns, required)
+            continue
+        if any(cells[len(columns) :]):
+            raise JaxepiError(
+                f"{path} line {number} has {len(cells)} cells, but its header has {len(columns)} columns: mend the row"
+            )
+        cells += [""] * (len(columns) - len(cells))
+        yield number, dict(zip(columns, cells, strict=False))
+    if columns is None:
+        raise JaxepiError(f"{path} is empty: a table with a header row was expected")
+
+
+def _require_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+    missing = next((name for name in required if name not in columns), None)
+    if missing is not None:
+        raise JaxepiError(
+            f"{path} has no column {missing!r}{did_you_mean(missing, columns)}: it has {', '.join(columns)}, and "
+            f"{', '.join(required)} are needed"
+        )
