@@ -9,7 +9,9 @@ from ml_collections import config_flags
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own logger
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "predict"], "What to do.")
 _SPLIT = flags.DEFINE_string("split", None, "eval: split of the dataset. Default: the config's test split.")
@@ -19,6 +21,7 @@ _FASTA = flags.DEFINE_string("fasta", None, "predict: genome (with --regions), o
 _REGIONS = flags.DEFINE_string("regions", None, "predict: BED of regions of the genome.")
 _OUT = flags.DEFINE_string("out", None, "predict: folder for the TSV and the BigWigs. Default <workdir>/predictions.")
 _OVERLAP = flags.DEFINE_enum("overlap", "once", ["once", "repeat"], "predict: rows of overlapping tiles.")
+_TRACKS = flags.DEFINE_list("tracks", None, "predict: names of the tracks to write. Default: all.")
 _MULTIHOST = flags.DEFINE_bool("multihost", False, "Join the hosts of a cluster that jax knows (Slurm, GKE, TPU pods).")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for a multi-host run set up by hand.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
@@ -48,6 +51,7 @@ def main(argv: list[str]) -> None:
                 regions=_REGIONS.value,
                 out=Path(_OUT.value or workdir / "predictions"),
                 overlap=_OVERLAP.value,
+                tracks=_TRACKS.value,
                 batch_size=config.eval_batch_size if config else None,
             )
 

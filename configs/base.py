@@ -1,4 +1,4 @@
-"""Every field that all experiments share, with its unit and what None means. Experiments import this and change lines."""
+"""Every field that all experiments share, with its unit and what None means; experiments import it and change lines."""
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -42,7 +42,9 @@ def get_base() -> ConfigDict:
     config.optimizer.learning_rate = 1e-3  # peak
     config.optimizer.schedule = "constant"  # constant | cosine | exponential
     config.optimizer.warmup_steps = 0  # updates of linear warm-up from 0
-    config.optimizer.decay_steps = placeholder(int)  # cosine: whole length, None = steps; exponential: updates per decay
+    config.optimizer.decay_steps = placeholder(
+        int
+    )  # cosine: whole length, None = steps; exponential: updates per decay
     config.optimizer.final_scale = 0.0  # end value as a fraction of the peak
     config.optimizer.decay_rate = 0.95  # exponential: factor per decay_steps
     config.optimizer.b1 = 0.9  # decay of the first moment; sgd: momentum

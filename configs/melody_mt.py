@@ -5,18 +5,18 @@ Paper     Jin et al., Decoding the sequence determinants of locus-specific DNA m
 Data      GRCh38 (UCSC names) and the 39 BigWigs of GSE186458 (Loyfer et al. 2023), track order as in the paper:
           python -m data_prep melody --fasta hg38.fa --bigwigs-dir bigwigs --tracks tracks.csv --out data/melody_mt
 Run       python launch.py --config configs/melody_mt.py --workdir runs/melody_mt
-Hardware  one GPU with 80 GB (40.3 M parameters; batch 32 of 10 kb in float32; less with --config.model.dtype=bfloat16,
-          --config.model.remat=True or --config.optimizer.accumulate=4). Hours are not published; see docs/performance.md
-          for measured samples/s: 1,000,000 steps are 32 million windows.
-Expected  AUC at CpGs, mean over 39 tracks: 0.885 on chr10 (valid), 0.862 on chr8 + chr9 (test), sd over tracks 0.012 and 0.010.
-          Metric: auc_cpg_per_track_mean = per track the AUC of sigmoid(logit) against beta > 0.5 over both letters of the
-          CpGs in the non-overlapping 10-kb tiles of the split, then the mean over tracks. The published workbook keeps
-          CpGs without coverage as negatives and this program leaves them out, which gives higher values (the journal's
-          figure 2G: 0.88 to 0.92 for seven tracks).
+Hardware  one GPU with 80 GB (40.3 M parameters; batch 32 of 10 kb in float32; less with
+          --config.model.dtype=bfloat16, --config.model.remat=True or --config.optimizer.accumulate=4).
+          Hours are not published; docs/performance.md has measured samples/s; 1,000,000 steps are 32 million windows.
+Expected  AUC at CpGs, mean over 39 tracks: 0.885 on chr10 (valid), 0.862 on chr8 + chr9 (test); sd over tracks 0.01.
+          Metric: auc_cpg_per_track_mean = per track the AUC of sigmoid(logit) against beta > 0.5 over both letters of
+          the CpGs in the non-overlapping 10-kb tiles of the split, then the mean over tracks. The published workbook
+          keeps CpGs without coverage as negatives and this program leaves them out, which gives higher values (the
+          journal's figure 2G: 0.86 to 0.92 for seven tracks).
 
 Variants  :sample  a narrow model on the embedded synthetic sample, made by itself; about 6 minutes on 2 CPU cores
           :smoke   20 steps of a tiny model on the same sample, to see that everything works
-          :modern  the paper's model with the corrected treatment of missing CpGs, bfloat16, warm-up + cosine, clipping, EMA
+          :modern  the paper's model with missing CpGs left out, bfloat16, warm-up + cosine, clipping and EMA
 """
 
 from ml_collections import ConfigDict

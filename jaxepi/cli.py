@@ -48,7 +48,9 @@ def _flag_problem(text: str) -> str:
     if unknown:
         name = unknown[1]
         known = [*flags.FLAGS, "config.batch_size", "config.steps", "config.dataset.path"]
-        return f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."
+        return (
+            f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."
+        )
     return " ".join(text.split())
 
 
@@ -110,11 +112,29 @@ def evaluate(config: Any, workdir: Path, split: str | None, checkpoint: str) -> 
     evaluate_run(workdir, config, split, checkpoint, report=True)
 
 
-def predict(source: Path | str, *, checkpoint: str, fasta: str, regions: str | None, out: Path, overlap: str,
-            batch_size: int | None) -> None:  # fmt: skip
+def predict(
+    source: Path | str,
+    *,
+    checkpoint: str,
+    fasta: str,
+    regions: str | None,
+    out: Path,
+    overlap: str,
+    tracks: list[str] | None,
+    batch_size: int | None,
+) -> None:
     """Predicts regions of a genome, or sequences, with a run or a released file."""
     import jaxepi
     from jaxepi.analysis.predict import predict_files
 
     predictor = jaxepi.load(source, which=checkpoint) if Path(source).is_dir() else jaxepi.load(source)
-    predict_files(predictor, fasta=fasta, regions=regions, out_dir=out, overlap=overlap, batch_size=batch_size or 8)
+    numbers = predict_files(
+        predictor,
+        fasta=fasta,
+        out_dir=out,
+        regions=regions,
+        tracks=tracks,
+        batch_size=batch_size or 32,
+        overlap=overlap,
+    )
+    print(f"{numbers['calls']:,} calls in {numbers['windows']:,} windows written to {out}", file=sys.stderr)

@@ -232,10 +232,12 @@ class _ProgressLine:
         self.write, self.every = write or self._to_terminal, PROGRESS_SECONDS
         if write is None and sys.stderr.isatty():
             self.every = 0.5
-        self.started = self.last = time.monotonic()
+        self.last = self.first = time.monotonic()
 
     def step(self) -> None:
         self.done += 1
+        if self.done == 1:
+            self.first = time.monotonic()  # the first batch waits for compilation, which says nothing about the rate
         if time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
             self.write(self._text())
@@ -246,11 +248,10 @@ class _ProgressLine:
             print(file=sys.stderr)
 
     def _text(self) -> str:
-        seconds = time.monotonic() - self.started
-        rate = self.done / seconds if seconds else 0.0
-        left = (
-            f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate and self.done < self.total else ""
-        )
+        seconds = time.monotonic() - self.first
+        rate = (self.done - 1) / seconds if seconds else 0.0
+        missing = (self.total or 0) - self.done
+        left = f", {missing / rate:.0f} s left" if missing > 0 and rate else ""
         of = f"/{self.total}" if self.total else ""
         return f"evaluate {self.split}: batch {self.done}{of}, {rate:.2f} batches/s{left}"
 

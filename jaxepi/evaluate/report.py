@@ -118,9 +118,10 @@ def _experiment(settings: Mapping[str, Any]) -> str:
 
 
 def _monitor(settings: Mapping[str, Any], history: RunHistory) -> str | None:
-    """The metric the validation curve shows: the monitored one, else a first known name."""
+    """The metric of the validation curve: the one that the run watched, else the first known name that was logged."""
     logged = {name for by_step in history.evals.values() for metrics in by_step.values() for name in metrics}
-    wanted = [settings.get("monitor"), *(f"{v}_cpg_per_track_mean" for v in CARDS), *sorted(logged)]
+    watched = (history.end.get("best") or {}).get("metric")
+    wanted = [settings.get("monitor"), watched, *(f"{v}_cpg_per_track_mean" for v in CARDS), *sorted(logged)]
     return next((name for name in wanted if name in logged), None)
 
 

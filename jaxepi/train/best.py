@@ -15,7 +15,7 @@ class Best:
     """
 
     def __init__(self, directory: Path, metric: str, mode: str, patience: int | None = None):
-        """`mode` is "max" or "min"; `patience` is the evaluations without a new best that end the run, None for never."""
+        """`mode` is "max" or "min"; `patience` evaluations in a row without a new best end the run, None for never."""
         if mode not in ("max", "min"):
             raise JaxepiError(f"The sense of the monitored metric is {mode!r}, but must be 'max' or 'min'.")
         self.metric, self._sign, self._patience = metric, 1 if mode == "max" else -1, patience

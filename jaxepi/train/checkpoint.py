@@ -79,7 +79,9 @@ class Checkpoints:
             except Exception as problem:  # orbax and its storage raise many kinds for damaged files
                 reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
                 kept = self._set_aside(step)
-                warn(f"checkpoint {self.directory / str(step)} is damaged ({reason}), moved to {kept}; trying the one before")
+                warn(
+                    f"checkpoint {self.directory}/{step} is damaged ({reason}), moved to {kept}; trying the one before"
+                )
         if steps:
             raise JaxepiError(
                 f"None of the {len(steps)} checkpoint(s) in {self.directory} can be read; restore them from a copy, "
@@ -90,9 +92,9 @@ class Checkpoints:
     def _restore(self, step: int, abstract_state: Any) -> tuple[Any, Meta]:
         meta = self.meta(step)
         self._check_shapes(step, abstract_state)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
-        )["state"]
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state)))[
+            "state"
+        ]
         if checksum(restored) != meta["checksum"]:
             raise ValueError("its contents do not match their checksum")
         return restored, meta

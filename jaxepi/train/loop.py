@@ -53,8 +53,8 @@ class Run:
         self.records = self.dataset.split(config.dataset.train_split)
         if len(self.records) < config.batch_size:
             raise JaxepiError(
-                f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer than one "
-                f"batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
+                f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
+                f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
         self.steps: Steps = make_steps(self.task, self.optimizer, config.steps, config.seed, self.mesh)
         self.config_json = startup.keep_config(workdir, config, sys.argv)
@@ -64,6 +64,7 @@ class Run:
         self.throughput = Throughput()
         self.minutes_before = 0.0
         self.started = time.monotonic()
+        self.first = 0  # step at which this start began
 
     def minutes(self) -> float:
         """Minutes of training in this workdir, earlier starts included."""
@@ -167,17 +168,19 @@ class Run:
             )
         if step % self.config.log_every and step != 1:
             return
-        rate = self.throughput.read()
+        # the first step of a start is mostly compilation, so it has no rate
+        rate = self.throughput.read() if step > self.first + 1 else None
         values = {name: float(value) for name, value in scalars.items()}
         self.log.record("train", step, loss=loss, terms=values, samples_per_second=rate, minutes=self.minutes())
         self.log.scalars("train", step, {**values, "samples_per_second": rate})
-        left = (self.config.steps - step) * self.config.batch_size / max(rate, 1e-9)
-        if self.config.max_minutes is not None:
-            left = min(left, 60 * (self.config.max_minutes - self.minutes()))
-        self.log.progress(
-            f"step {step}/{self.config.steps}  loss {loss:.4f}  {rate:.1f} samples/s  "
-            f"{clock(left)} left  [{jax.devices()[0].platform}]"
-        )
+        pace = f"{rate:.1f} samples/s  {clock(self.seconds_left(step, rate))} left  " if rate else ""
+        self.log.progress(f"step {step}/{self.config.steps}  loss {loss:.4f}  {pace}[{jax.devices()[0].platform}]")
+
+    def seconds_left(self, step: int, rate: float) -> float:
+        """Seconds until the last step or the time limit, at `rate` samples/s."""
+        left = (self.config.steps - step) * self.config.batch_size / rate
+        limit = self.config.max_minutes
+        return left if limit is None else min(left, 60 * (limit - self.minutes()))
 
     def train(self) -> str:
         """Runs to the end, the time limit, early stopping or a signal; returns which of them it was.
@@ -187,15 +190,16 @@ class Run:
         """
         config = self.config
         state, step = self.restore()
+        self.first = step
         self.announce(step)
         stream = BatchStream(
             self.records, self.task.collate, config.batch_size, seed=config.seed, shuffle=True,
             remainder="drop", process_index=jax.process_index(), process_count=jax.process_count(),
             readers=config.dataset.readers, start=step,
         )  # fmt: skip
-        reason, pending, first = "finished", None, step
+        reason, pending, first = "finished", None, self.first
         with interrupts() as interrupted, contextlib.closing(stream), _batches(stream, self.mesh) as batches:
-            self.throughput.read()
+            self.log.progress("compiling the training step" if step < config.steps else "nothing left to train")
             while True:
                 # The newest loss is looked at before anything that would keep its state for good.
                 due_eval = due(step, config.eval_every, first) or (step == config.steps and step > first)

@@ -96,9 +96,7 @@ def make_steps(task: Task, config: OptimizerConfig, steps: int, seed: int, mesh:
     rows, whole = batch_sharding(mesh), replicated(mesh)
     return Steps(
         initial=jax.jit(create, out_shardings=shardings),
-        train=jax.jit(
-            train, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0
-        ),
+        train=jax.jit(train, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0),
         evaluate=make_evaluate_step(task, graphdef, mesh),
         shardings=shardings,
     )

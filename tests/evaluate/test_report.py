@@ -9,8 +9,9 @@ import pytest
 
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.evaluator import Options
-from jaxepi.evaluate.report import write_report
+from jaxepi.evaluate.report import _monitor, write_report
 from jaxepi.evaluate.result import EvalResult
+from jaxepi.evaluate.runlog import read_log
 
 NASTY = ['<script>alert("x")</script>', "a&b' onload=$y$", "plain"]
 
@@ -123,6 +124,21 @@ def test_without_log_and_with_undefined_values(tmp_path, run, split):
     page = Page(path.read_text())
     assert "only one class" in page.text and "1 undefined values" in page.text and "One line.\nAnother." in page.text
     assert not (tmp_path / "report" / "figures" / "loss_curves.png").exists()
+
+
+def test_the_curve_shows_the_metric_that_the_run_watched(tmp_path):
+    lines = [
+        *(
+            {"kind": "eval", "step": s, "split": "valid", "metrics": {"auc_cpg_flat": 0.5, "mae_cpg_flat": 0.1}}
+            for s in (1, 2)
+        ),
+        {"kind": "end", "step": 2, "reason": "finished", "best": {"metric": "mae_cpg_flat"}},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    history = read_log(tmp_path / "log.jsonl")
+    assert _monitor({"monitor": None}, history) == "mae_cpg_flat"
+    assert _monitor({"monitor": "auc_cpg_flat"}, history) == "auc_cpg_flat"
+    assert _monitor({}, read_log(None)) is None
 
 
 def test_figures_of_an_earlier_report_go(tmp_path, run, split):

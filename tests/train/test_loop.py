@@ -164,9 +164,12 @@ def test_accumulation_equals_the_mean_of_its_micro_batches(config, tmp_path):
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
-    with locked(tmp_path / "run"), pytest.raises(JaxepiError, match=f"Another run .process {os.getpid()} on .* is writing"):
-        with locked(tmp_path / "run"):
-            pass
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(JaxepiError, match=f"Another run .process {os.getpid()} on .* is writing"),
+        locked(tmp_path / "run"),
+    ):
+        pass
 
 
 def test_another_config_in_the_same_folder_is_refused():
@@ -208,7 +211,9 @@ def test_too_few_records_unknown_fields_and_missing_data_are_told(config, tmp_pa
     with pytest.raises(JaxepiError, match=r"Unknown config field config\.model\.widht \(did you mean 'width'\?\)"):
         train(config, tmp_path)
     config.dataset.path = str(tmp_path / "nowhere")
-    with pytest.raises(JaxepiError, match=r"There is no dataset at .*nowhere: make it with `python -m data_prep .*:sample"):
+    with pytest.raises(
+        JaxepiError, match=r"There is no dataset at .*nowhere: make it with `python -m data_prep .*:sample"
+    ):
         train(config, tmp_path)
 
 
