@@ -1,9 +1,9 @@
 """Chromoformer-clf: expression above or below the median from histone marks at a promoter and its 3-D contacts.
 
-Paper     Lee, Yang, Kim, Learning the histone codes with large genomic windows and three-dimensional chromatin interactions
-          using transformer, Nature Communications 13:6678 (2022), doi 10.1038/s41467-022-34152-5
-Data      Read depth of seven histone marks (Roadmap Epigenomics, hg19), RPKM of protein-coding genes and promoter-capture
-          Hi-C of one cell type, from the original's npy directory and metadata table:
+Paper     Lee, Yang, Kim, Learning the histone codes with large genomic windows and three-dimensional chromatin
+          interactions using transformer, Nature Communications 13:6678 (2022), doi 10.1038/s41467-022-34152-5
+Data      Read depth of seven histone marks (Roadmap Epigenomics, hg19), RPKM of protein-coding genes and promoter-
+          capture Hi-C of one cell type, from the original's npy directory and metadata table:
           python -m data_prep chromoformer --metadata train.csv --npy-dir data/E003 --out data/chromoformer
 Run       python launch.py --config configs/chromoformer_clf.py:fold1 --workdir runs/chromoformer_clf_fold1
 Hardware  The original: one RTX 3090, about 10 GB of its memory. 5.3 M parameters; because only the bin that reaches the

@@ -182,11 +182,11 @@ def _row_shards(array: jax.Array) -> dict[int, np.ndarray]:
 def _sampled_values(
     sample: Sample, tracks: Sequence[str], options: Options
 ) -> tuple[dict[str, float], dict[str, list[float]], dict[str, dict[int, str]]]:
-    """Spearman and rank AUC per track from the sample: additions to summary, per_track and undefined."""
+    """Spearman, rank AUC and average precision per track: additions to summary, per_track and undefined."""
     region = options.region
     values: dict[str, list[float]] = {f"spearman_{region}": []}
     if options.label_threshold is not None:
-        values[f"auc_sampled_{region}"] = []
+        values |= {f"auc_sampled_{region}": [], f"average_precision_sampled_{region}": []}
     for track in range(len(tracks)):
         keep = ~np.isnan(sample.target[:, track])
         prediction, target = sample.prediction[keep, track], sample.target[keep, track]
@@ -195,6 +195,8 @@ def _sampled_values(
         if options.label_threshold is not None:
             label = target > options.label_threshold
             values[f"auc_sampled_{region}"].append(exact.auc(prediction, label) if finite else np.nan)
+            precision = exact.average_precision(prediction, label) if finite else np.nan
+            values[f"average_precision_sampled_{region}"].append(precision)
     summary: dict[str, float] = {
         f"sample_positions_{region}": len(sample.prediction),
         f"sample_complete_{region}": float(sample.complete),

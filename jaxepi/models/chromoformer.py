@@ -1,9 +1,9 @@
 """Chromoformer: histone marks around a gene's promoter and at its 3-D contacts to expression (Lee et al., 2022).
 
     for each bin size (2000, 500, 100 bp), with nb bins a region:
-        promoter marks (B, 1, nb, M) -- Embedding ------> centre bin (B, E) ------------------.
-                                                            | queries                          |
-        marks of S contacts (B, S, nb, M) ------------> Pairwise interaction -> (B, S, E) -- Regulation -> token 0 (B, E)
+        promoter marks (B, 1, nb, M) -- Embedding --> centre bin (B, E) -----------------.
+                                                        | queries                         |
+        marks of S contacts (B, S, nb, M) --------> Pairwise interaction -> (B, S, E) -- Regulation -> token 0 (B, E)
     tokens 0 of all bin sizes, each plus its input, concatenated -- two-layer head --> (B, outputs)
 
 Only the centre bin of the promoter reaches the output: a bin of the promoter is a query of its own in the pairwise

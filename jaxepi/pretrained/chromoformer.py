@@ -1,7 +1,7 @@
 """Released Chromoformer weights (torch `.pt`, key `net`): names of the original and where each lives in our model.
 
-Classifier and regressor are one class with another head. Names of the package's older class and of checkpoints before it
-are understood too. Source of the names: https://github.com/dohlee/chromoformer, net.py.
+Classifier and regressor are one class with another head. Names of the package's older class and of checkpoints before
+it are understood too. Source of the names: https://github.com/dohlee/chromoformer, net.py.
 """
 
 import re
@@ -27,8 +27,8 @@ _LEGACY = (
     (re.compile(r"\.lin_proj_c\."), r".lin_proj_pcre."),
 )
 
-# Our config field -> (pattern of the tensors that tell it, axis). The commonest answer counts, so that one bad tensor is
-# named as such.
+# Our config field -> (pattern of the tensors that tell it, axis). The commonest answer counts, so that one bad tensor
+# is named as such.
 _SIZES = {
     "marks": (r"embed\.\d+\.lin_proj\.weight|pairwise_interaction\.\d+\.lin_proj_pcre\.weight", 1),
     "width": (r"embed\.\d+\.lin_proj\.weight|.*\.self_att\.ln\.(weight|bias)", 0),

@@ -26,7 +26,7 @@ HIGHEST = 16.0  # of the scatter plot of log2(RPKM + 1)
 
 @dataclasses.dataclass(frozen=True)
 class ChromoformerObjective:
-    """How records become inputs and targets, and what is minimised. Defaults are the correct choice for new training."""
+    """How records become inputs and targets, and what is minimised; defaults are the right ones for new training."""
 
     target: str = "label"  # label: high or low expression, cross-entropy; expression: log2(RPKM + 1), squared error
     marks: tuple[str, ...] = ()  # names of the marks to use, in this order; () = all of the dataset
@@ -35,13 +35,13 @@ class ChromoformerObjective:
     region_width: int = 40_000  # bp that the bins of a region cover: the longest contact, at least promoter_width
     # Genes with more contacts than max_pcres: "best" keeps the best, "refuse" stops as the original does.
     more_pcres: str = "best"
-    # The original reverses bins, not bases, so that for genes on the minus strand the centre bin, the only one that reaches
-    # the output, does not hold the TSS; True moves the regions so that it does on both strands.
+    # The original reverses bins, not bases, so that for genes on the minus strand the centre bin, the only one that
+    # reaches the output, does not hold the TSS; True moves the regions so that it does on both strands.
     centre_tss: bool = True
-    # Probability of high expression: "softmax" of the logits; the original's demo takes the "sigmoid" of the second one.
+    # Probability of high expression: "softmax" of the logits; the original's demo takes the "sigmoid" of the second.
     probability: str = "softmax"
-    # Validation loss of target=expression: "genes" is the mean squared error; the original compares each prediction with
-    # the labels of "all_pairs" of genes by accident.
+    # Validation loss of target=expression: "genes" is the mean squared error; the original compares each prediction
+    # with the labels of all genes by accident, "all_pairs".
     validation_loss: str = "genes"
 
     def __post_init__(self) -> None:
@@ -255,7 +255,8 @@ def check_widths(model: ChromoformerConfig, goal: ChromoformerObjective, resolut
     for size in model.bin_sizes:
         if size % resolution:
             raise JaxepiError(
-                f"config.model.bin_sizes has {size}, but must hold multiples of the dataset's resolution, {resolution} bp."
+                f"config.model.bin_sizes has {size}, but must hold multiples of the dataset's resolution, "
+                f"{resolution} bp."
             )
         if region % size:
             raise JaxepiError(

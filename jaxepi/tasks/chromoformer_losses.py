@@ -34,8 +34,8 @@ def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
 def all_pairs_error(pearson: Any) -> np.ndarray:
     """Mean of (p - t)^2 over every pair of a prediction and a target, per track (K,), from a `PearsonSums`.
 
-    This is what the original reports as the validation loss of the regressor: its predictions (N, 1) meet the labels (N,)
-    by broadcasting, so each prediction is compared with all genes.
+    This is what the original reports as the validation loss of the regressor: its predictions (N, 1) meet the labels
+    (N,) by broadcasting, so each prediction is compared with all genes.
     """
     host = pearson.to_host()
     spread = (host.prediction_square + host.target_square) / np.where(host.count > 0, host.count, np.nan)

@@ -1,7 +1,7 @@
 """Sums of read depth along regions to what Chromoformer reads: bins of several sizes, padded, and their masks.
 
-A region is stored as sums over stretches of R bp (the resolution of the dataset) from its left end. A bin of any multiple
-of R is the sum of its stretches over the bases it has, then log(1 + mean). Everything here runs on the device.
+A region is stored as sums over stretches of R bp (the resolution of the dataset) from its left end. A bin of any
+multiple of R is the sum of its stretches over the bases it has, then log(1 + mean). Everything here runs on the device.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Layout:
 
 
 def log_means(sums: jax.Array, bases: jax.Array, factor: int) -> jax.Array:
-    """log(1 + mean depth) of bins: sums (..., n, M) of stretches, bases (..., n / factor) of each bin -> (..., bins, M)."""
+    """log(1 + mean depth) (..., bins, M) from sums (..., n, M) of stretches and the bases (..., bins) of each bin."""
     *batch, stretches, marks = sums.shape
     binned = sums.reshape(*batch, stretches // factor, factor, marks).sum(axis=-2)
     return jnp.log1p(binned / jnp.maximum(bases, 1)[..., None])
@@ -70,9 +70,9 @@ def promoter_bins(
       minus: (B,) whether the gene is on the minus strand.
       width: bp of the region, at most that of the layout.
       layout: of the bins.
-      centred: move the bin that holds the TSS to the centre bin. Otherwise as the original: the region is binned from its
-        left end on either strand and the order of its bins is reversed, so that on the minus strand (with the default
-        sizes) the centre bin begins just behind the TSS and does not hold it.
+      centred: move the bin that holds the TSS to the centre bin. Otherwise as the original: the region is binned from
+        its left end on either strand and the order of its bins is reversed, so that on the minus strand (with the
+        default sizes) the centre bin begins just behind the TSS and does not hold it.
 
     Returns:
       Features (B, nb, M), 0 where padded, and which bins are the region's (B, nb).

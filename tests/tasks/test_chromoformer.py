@@ -296,7 +296,9 @@ def test_the_best_contacts_are_kept_or_the_gene_refused():
     np.testing.assert_array_equal(batch["pcre"][0, 0, n:], 0)
     with pytest.raises(JaxepiError, match="Gene G0 has 5 contacts, more than config.task.max_pcres=3"):
         small_task(more_pcres="refuse").collate([many])
-    with pytest.raises(JaxepiError, match="Gene G0 has a contact of 5000 bp, longer than config.task.region_width=4000"):
+    with pytest.raises(
+        JaxepiError, match="Gene G0 has a contact of 5000 bp, longer than config.task.region_width=4000"
+    ):
         small_task().collate([gene() | {"pcre_length": np.array([5000, 10])}])
 
 
