@@ -34,7 +34,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.model.width = 256  # channels of the trunk
     config.model.count_classes = 7  # classes of the CpG-count head
     config.model.dtype = "float32"  # compute dtype: float32 | bfloat16
-    config.model.remat = False  # recompute levels in the backward pass: less memory, more time
+    config.model.remat = False  # recompute levels in the backward pass: less accelerator memory, more time
 
     config.task = ConfigDict()  # fields: jaxepi.tasks.melody.MelodyObjective
     config.task.focal = "fixed"  # none | fixed | advanced; the paper's best grid point is fixed with 8 and 32

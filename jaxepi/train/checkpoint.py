@@ -21,10 +21,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
 from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
 from jaxepi.tasks.base import Task, make_task
+from jaxepi.train.mesh import make_mesh, replicated
 
 Meta = dict[str, Any]
 
@@ -186,7 +188,7 @@ class RestoredModel:
 
 
 def restore_model(workdir: Path | str, which: str = "best") -> RestoredModel:
-    """The model of a run on the default device, with no optimizer and no training code.
+    """The model of a run on the default device (on all devices, with several hosts), without its optimizer.
 
     Args:
       workdir: of the run.
@@ -220,9 +222,10 @@ def _restore_model(checkpoints: Checkpoints, step: int) -> RestoredModel:
     task = make_task(config, meta["manifest"])
     graphdef, params, rest = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
     averaged = config.optimizer.get("ema_decay") is not None
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    # several hosts read together, so that each has the whole model; one host needs it on one device only
+    everywhere = replicated(make_mesh()) if jax.process_count() > 1 else SingleDeviceSharding(jax.devices()[0])
     on_device = functools.partial(
-        jax.tree.map, lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        jax.tree.map, lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere)
     )
     wanted = {"ema" if averaged else "params": on_device(params), "rest": on_device(rest)}
     handler = ocp.PyTreeCheckpointer()
