@@ -10,6 +10,7 @@ def get_base() -> ConfigDict:
     config.seed = 0  # of the initial parameters, the order of records and the augmentation
     config.batch_size = 32  # records of one optimizer update, over all devices and hosts
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
+    config.unit = "step"  # what steps, eval_every, save_every, warmup_steps and decay_steps count: step | epoch
     config.steps = 1_000_000  # optimizer updates
     config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
     config.log_every = 50  # steps between log lines
@@ -40,13 +41,11 @@ def get_base() -> ConfigDict:
     config.optimizer = ConfigDict()  # fields: jaxepi.train.optimizer.OptimizerConfig
     config.optimizer.name = "adam"  # adam | adamw | sgd
     config.optimizer.learning_rate = 1e-3  # peak
-    config.optimizer.schedule = "constant"  # constant | cosine | exponential
+    config.optimizer.schedule = "constant"  # constant | cosine | exponential | step
     config.optimizer.warmup_steps = 0  # updates of linear warm-up from 0
-    config.optimizer.decay_steps = placeholder(
-        int
-    )  # cosine: whole length, None = steps; exponential: updates per decay
+    config.optimizer.decay_steps = placeholder(int)  # cosine: length, None = steps; exponential, step: per decay
     config.optimizer.final_scale = 0.0  # end value as a fraction of the peak
-    config.optimizer.decay_rate = 0.95  # exponential: factor per decay_steps
+    config.optimizer.decay_rate = 0.95  # exponential, step: factor per decay_steps
     config.optimizer.b1 = 0.9  # decay of the first moment; sgd: momentum
     config.optimizer.b2 = 0.999  # decay of the second moment
     config.optimizer.epsilon = 1e-8  # added to the root of the second moment

@@ -170,11 +170,16 @@ def load(
 
         run = restore_model(source, which)
         model, found, name = run.model, get_system(run.config.system), str(source)
-        told, trained_window = run.task.tracks, run.task.window
+        told, trained_window = run.task.tracks, int(run.task.manifest["window"])
     else:
         model, found, content = load_released(source, system, **sizes)
         name, trained_window = content.name, found.window
         told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
+    if found.predict is None:
+        raise JaxepiError(
+            f"{name} holds a model of {found.name}, which reads no sequence: make it with jaxepi.from_pretrained and "
+            "call it with its inputs, or evaluate its run with launch.py --mode eval."
+        )
     names = list(told if tracks is None else tracks)
     if len(names) != model.config.tracks:
         raise JaxepiError(f"{name} predicts {model.config.tracks} tracks, but {len(names)} names were given.")

@@ -88,15 +88,22 @@ class Dataset:
         return self.manifest["fingerprint"]
 
     def split(self, name: str) -> Split:
-        """Opens one split; its files are checked for completeness first. Raises JaxepiError, also for unknown names."""
-        if name not in self.splits:
-            raise JaxepiError(
-                f"{self.path}: there is no split {name!r}{did_you_mean(name, self.splits)}; the dataset has "
-                f"{', '.join(self.splits)}"
-            )
-        if not self.splits[name]:
-            raise JaxepiError(f"{self.path}: split {name!r} holds no records; rerun data_prep with regions for it")
-        shards = [self._open_shard(file, length) for file, length in self._shards[name] if length]
+        """Opens one split, or several one after the other as "fold1+fold2"; their files are checked first.
+
+        Raises JaxepiError for a file that is not complete and a split that is unknown, empty or named twice.
+        """
+        parts = name.split("+")
+        for number, part in enumerate(parts):
+            if part not in self.splits:
+                raise JaxepiError(
+                    f"{self.path}: there is no split {part!r}{did_you_mean(part, self.splits)}; the dataset has "
+                    f"{', '.join(self.splits)}"
+                )
+            if not self.splits[part]:
+                raise JaxepiError(f"{self.path}: split {part!r} holds no records; rerun data_prep with regions for it")
+            if part in parts[:number]:
+                raise JaxepiError(f"{self.path}: {name!r} names the split {part!r} twice")
+        shards = [self._open_shard(file, length) for part in parts for file, length in self._shards[part] if length]
         return Split(name, shards, self.features)
 
     def _open_shard(self, file: str, length: int) -> RecordFile:

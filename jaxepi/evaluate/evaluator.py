@@ -38,14 +38,14 @@ class Options:
 
     Attributes:
         region: what the predictions' mask selects, the middle of the names of sampled metrics.
-        label_threshold: a target above it is positive in the sampled AUC.
+        label_threshold: a target above it is positive in the sampled AUC; None: targets have no classes.
         sample_positions: upper bound; with many tracks `SAMPLE_VALUES` bounds it further.
         windows: how many whole windows to keep for the browser view.
         seed: of the choice of positions and windows.
     """
 
     region: str = "cpg"
-    label_threshold: float = 0.5
+    label_threshold: float | None = 0.5
     sample_positions: int = SAMPLE_POSITIONS
     windows: int = 4
     seed: int = 0
@@ -182,16 +182,21 @@ def _row_shards(array: jax.Array) -> dict[int, np.ndarray]:
 def _sampled_values(
     sample: Sample, tracks: Sequence[str], options: Options
 ) -> tuple[dict[str, float], dict[str, list[float]], dict[str, dict[int, str]]]:
-    """Spearman and rank AUC per track from the sample: additions to summary, per_track and undefined."""
+    """Spearman, rank AUC and average precision per track: additions to summary, per_track and undefined."""
     region = options.region
-    values: dict[str, list[float]] = {f"spearman_{region}": [], f"auc_sampled_{region}": []}
+    values: dict[str, list[float]] = {f"spearman_{region}": []}
+    if options.label_threshold is not None:
+        values |= {f"auc_sampled_{region}": [], f"average_precision_sampled_{region}": []}
     for track in range(len(tracks)):
         keep = ~np.isnan(sample.target[:, track])
         prediction, target = sample.prediction[keep, track], sample.target[keep, track]
         finite = bool(np.isfinite(prediction).all())
-        label = target > options.label_threshold
         values[f"spearman_{region}"].append(exact.spearman(prediction, target) if finite else np.nan)
-        values[f"auc_sampled_{region}"].append(exact.auc(prediction, label) if finite else np.nan)
+        if options.label_threshold is not None:
+            label = target > options.label_threshold
+            values[f"auc_sampled_{region}"].append(exact.auc(prediction, label) if finite else np.nan)
+            precision = exact.average_precision(prediction, label) if finite else np.nan
+            values[f"average_precision_sampled_{region}"].append(precision)
     summary: dict[str, float] = {
         f"sample_positions_{region}": len(sample.prediction),
         f"sample_complete_{region}": float(sample.complete),

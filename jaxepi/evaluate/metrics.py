@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxepi.evaluate.histograms import AUC_BINS, Calibration, Density, Histogram
 from jaxepi.evaluate.metric import Array, Metric, merge_across_hosts, merge_metrics
-from jaxepi.evaluate.sums import ClassificationSums, ErrorSums, PearsonSums
+from jaxepi.evaluate.sums import ClassificationSums, ErrorSums, MeanSums, PearsonSums
 
 __all__ = [
     "AUC_BINS",
@@ -19,6 +19,7 @@ __all__ = [
     "Density",
     "ErrorSums",
     "Histogram",
+    "MeanSums",
     "Metric",
     "PearsonSums",
     "merge_across_hosts",

@@ -261,3 +261,38 @@ class ClassificationSums(Metric):
         infinite = ~np.isfinite(host.prediction_sum + host.target_sum)
         first = [(host.count == 0, "no value"), (infinite, "a value is not finite")]
         return {name: first_reason(first + own) for name, own in conditions.items()}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MeanSums(Metric):
+    """Mean of any value, such as a loss, over all unmasked places of a track."""
+
+    count: Array  # (K,)
+    total: Array  # (K,)
+    name: str = static("mean")
+
+    @classmethod
+    def zero(cls, tracks: int, name: str = "mean") -> Self:
+        """The metric of no values."""
+        return cls(np.zeros(tracks, np.int64), np.zeros(tracks), name)
+
+    @classmethod
+    def from_values(cls, values: Array, mask: Array | None = None, name: str = "mean") -> Self:
+        """From values and mask (..., K); `name` is what `finalize` calls the mean."""
+        _, values, _, keep = prepare_values(values, values, mask)
+        return cls(sum_tracks(keep), sum_tracks(values), name)
+
+    def finalize(self) -> dict[str, np.ndarray]:
+        """The mean (K,), NaN where there is no value."""
+        host = self.to_host()
+        return {self.name: divide(host.total, host.count)}
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Why the mean is NaN."""
+        host = self.to_host()
+        return {
+            self.name: first_reason(
+                [(host.count == 0, "no value"), (~np.isfinite(host.total), "a value is not finite")]
+            )
+        }

@@ -168,3 +168,7 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
     batch, length, channels = x.shape
     bins = length // size
     return x[:, : bins * size].reshape(batch, bins, size, channels).max(axis=2)
+
+
+class Kept(nnx.Variable):
+    """A tensor of a released model that no computation reads: it is kept for writing the file back, never trained."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def from_pretrained(system: str, source: Source, **sizes: Any) -> nnx.Module:
     """A model with released weights.
 
     Args:
-      system: "melody".
+      system: "melody" or "chromoformer".
       source: a file in an original format (torch, Keras `.h5`, safetensors, `.npz`, or gzipped), or a mapping from
         original names to arrays.
       **sizes: fields of the model's config. Sizes that the tensors tell need not be given; a contradiction is an error.
@@ -66,7 +66,7 @@ def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str
 
 def _recognise(content: Released) -> System:
     for system in map(get_system, known_systems()):
-        names = set(strip_prefixes(content.arrays, system.prefixes).values())
+        names = set(_names(system, content.arrays).values())
         if any(name in names for name in system.signature):
             return system
     first = ", ".join(list(content.arrays)[:3]) or "nothing"
@@ -77,9 +77,20 @@ def _recognise(content: Released) -> System:
 
 
 def _bare(system: System, content: Released) -> Released:
-    """Names without the prefixes that wrappers of the original put before them."""
-    bare = strip_prefixes(content.arrays, system.prefixes)
-    return dataclasses.replace(content, arrays={bare[name]: array for name, array in content.arrays.items()})
+    """The arrays under the names of the system's table."""
+    names = _names(system, content.arrays)
+    arrays: dict[str, Any] = {}
+    for name, array in content.arrays.items():
+        if names[name] in arrays:
+            raise JaxepiError(f"{content.name} holds {names[name]} twice, the second time as {name}.")
+        arrays[names[name]] = array
+    return dataclasses.replace(content, arrays=arrays)
+
+
+def _names(system: System, names: Iterable[str]) -> dict[str, str]:
+    """Name in a file -> name without what wrappers of the original put before it, in the newest version's spelling."""
+    bare = strip_prefixes(names, system.prefixes)
+    return {name: system.rename(b) if system.rename else b for name, b in bare.items()}
 
 
 def _build(system: System, content: Released, sizes: dict[str, Any]) -> nnx.Module:

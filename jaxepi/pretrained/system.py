@@ -13,7 +13,7 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.table import Table
 
 # system -> module that holds its `SYSTEM`, imported when first asked for
-_SYSTEMS = {"melody": "jaxepi.pretrained.melody"}
+_SYSTEMS = {"melody": "jaxepi.pretrained.melody", "chromoformer": "jaxepi.pretrained.chromoformer"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,9 @@ class System:
       table: the weight table of a config.
       tracks: names of the output tracks of the released models with these sizes, or None if they have none.
       window: bp of input that the released models were trained on.
-      predict: what users want of the model: one-hot (B, L, 4) -> (B, L or T, K); traceable.
+      predict: what users want of the model: one-hot (B, L, 4) -> (B, L or T, K); traceable. None for a model that
+        does not read sequence.
+      rename: a tensor's name in any version of the original -> the one in `table`; None if there was one version.
     """
 
     name: str
@@ -46,7 +48,8 @@ class System:
     table: Callable[[Any], Table]
     tracks: Callable[[Any], tuple[str, ...] | None]
     window: int
-    predict: Callable[[nnx.Module, jax.Array], jax.Array]
+    predict: Callable[[nnx.Module, jax.Array], jax.Array] | None
+    rename: Callable[[str], str] | None = None
 
 
 def known_systems() -> list[str]:

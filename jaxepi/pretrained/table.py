@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.models.layers import Kept
 
 MOST_NAMED = 10  # tensors that an error names before it only counts
 
@@ -67,8 +68,8 @@ Table = Sequence[Entry | Unused]
 
 
 def weights_of(model: nnx.Module) -> dict[str, nnx.Variable]:
-    """Parameters and normalisation statistics by dotted path; random-number state is not among them."""
-    flat = nnx.to_flat_state(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat)))
+    """Parameters, normalisation statistics and kept tensors by dotted path; random-number state is not among them."""
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat, Kept)))
     return {".".join(str(part) for part in path): variable for path, variable in flat}
 
 

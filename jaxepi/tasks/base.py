@@ -11,11 +11,15 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.evaluate.evaluator import Options
 
 Batch = dict[str, Any]
 
 # system -> where its task lives, imported when first asked for
-_TASKS = {"melody": ("jaxepi.tasks.melody", "MelodyTask")}
+_TASKS = {
+    "chromoformer": ("jaxepi.tasks.chromoformer", "ChromoformerTask"),
+    "melody": ("jaxepi.tasks.melody", "MelodyTask"),
+}
 
 
 class Task(abc.ABC):
@@ -24,10 +28,14 @@ class Task(abc.ABC):
     Attributes:
       model_config: frozen dataclass with the sizes of the model.
       manifest: the dataset's manifest (or what a checkpoint kept of it: `window`, `tracks`, ...).
+      tracks: names of the K outputs that are evaluated.
+      options: what an evaluation keeps besides the sums, and the region that names its metrics.
     """
 
     model_config: Any
     manifest: Mapping[str, Any]
+    tracks: list[str]
+    options: Options = Options()
     # the validation metric that keep-best and early stopping watch unless the config names another, and its sense
     monitor: str
     monitor_mode: str = "max"

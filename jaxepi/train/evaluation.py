@@ -57,6 +57,7 @@ def evaluate_split(
             task,
             task.tracks,
             split,
+            options=task.options,
             total=total,
             locate=functools.partial(_place, records),
             output=output,

@@ -47,10 +47,10 @@ class Run:
         Raises:
           JaxepiError: config, dataset, devices or workdir do not fit.
         """
-        self.config, self.workdir = config, workdir
-        self.optimizer = from_section(OptimizerConfig, config.optimizer, "config.optimizer")
+        self.workdir = workdir
         self.mesh = make_mesh(config.mesh.fsdp)
-        check_batch_size(config.batch_size, self.mesh, self.optimizer.accumulate)
+        accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate
+        check_batch_size(config.batch_size, self.mesh, accumulate)
         check_batch_size(config.eval_batch_size, self.mesh, name="config.eval_batch_size")
         self.dataset: Dataset = startup.find_dataset(config)
         self.task: Task = make_task(config, self.dataset.manifest)
@@ -60,7 +60,9 @@ class Run:
                 f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
                 f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
-        self.steps: Steps = make_steps(self.task, self.optimizer, config.steps, config.seed, self.mesh)
+        self.config = startup.in_steps(config, len(self.records) // config.batch_size)
+        self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
+        self.steps: Steps = make_steps(self.task, self.optimizer, self.config.steps, config.seed, self.mesh)
         self.config_json = startup.keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)

@@ -13,11 +13,11 @@ class OptimizerConfig:
 
     name: str = "adam"  # adam | adamw | sgd
     learning_rate: float = 1e-3  # peak learning rate
-    schedule: str = "constant"  # constant | cosine (linear warm-up, then cosine) | exponential (warm-up, then decay)
+    schedule: str = "constant"  # constant | cosine (linear warm-up, then cosine) | exponential | step (warm-up, decay)
     warmup_steps: int = 0  # updates of linear warm-up from 0
-    decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential: updates per decay
-    final_scale: float = 0.0  # cosine: end value / peak; exponential: never below this times peak
-    decay_rate: float = 0.95  # exponential: factor per decay_steps
+    decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential, step: per decay
+    final_scale: float = 0.0  # cosine: end value / peak; exponential, step: never below this times peak
+    decay_rate: float = 0.95  # exponential, step: factor per decay_steps; step applies it at once, not bit by bit
     b1: float = 0.9  # decay of the first moment (sgd: momentum)
     b2: float = 0.999  # decay of the second moment
     epsilon: float = 1e-8  # added to the root of the second moment
@@ -44,14 +44,18 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
                 "steps of the cosine schedule."
             )
         after = optax.cosine_decay_schedule(peak, length, alpha=config.final_scale)
-    elif config.schedule == "exponential":
+    elif config.schedule in ("exponential", "step"):
         if not config.decay_steps:
-            raise JaxepiError("config.optimizer.decay_steps must be set for the exponential schedule.")
+            raise JaxepiError(f"config.optimizer.decay_steps must be set for the {config.schedule} schedule.")
         after = optax.exponential_decay(
-            peak, config.decay_steps, config.decay_rate, end_value=config.final_scale * peak
+            peak,
+            config.decay_steps,
+            config.decay_rate,
+            staircase=config.schedule == "step",
+            end_value=config.final_scale * peak,
         )
     else:
-        raise _unknown("schedule", config.schedule, ("constant", "cosine", "exponential"))
+        raise _unknown("schedule", config.schedule, ("constant", "cosine", "exponential", "step"))
     if not warmup:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])

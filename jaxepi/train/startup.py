@@ -1,6 +1,7 @@
 """What happens before the first step: hosts, devices, compilation cache, the run's folder and its lock."""
 
 import contextlib
+import copy
 import fcntl
 import glob
 import hashlib
@@ -19,6 +20,10 @@ import jax
 from jaxepi.data import Dataset, open_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.train.checkpoint import to_json
+
+# what `config.unit` is the unit of
+RUN_FIELDS = ("steps", "eval_every", "save_every")
+OPTIMIZER_FIELDS = ("warmup_steps", "decay_steps")
 
 
 def join_hosts(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -170,6 +175,24 @@ def expectation(config: Any) -> dict[str, Any] | None:
     if not config.dataset.get("sample", False) or not path.is_file():
         return None
     return json.loads(path.read_text())
+
+
+def in_steps(config: Any, batches_per_epoch: int) -> Any:
+    """The config with everything that counts epochs (`config.unit` is "epoch") turned into steps; a copy.
+
+    Raises:
+      JaxepiError: an unknown unit.
+    """
+    unit = config.get("unit", "step")
+    if unit not in ("step", "epoch"):
+        raise JaxepiError(f"config.unit is {unit!r}, but must be 'step' or 'epoch'.")
+    resolved = copy.deepcopy(config)
+    if unit == "epoch":
+        for section, fields in ((resolved, RUN_FIELDS), (resolved.optimizer, OPTIMIZER_FIELDS)):
+            for field in fields:
+                if section[field] is not None:
+                    section[field] = section[field] * batches_per_epoch
+    return resolved
 
 
 def keep_config(workdir: Path, config: Any, command_line: list[str]) -> str:

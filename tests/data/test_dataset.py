@@ -188,3 +188,14 @@ def test_records_of_other_features_are_named(dataset_dir: Path) -> None:
     file.write_text(text.replace("2000", "2001"))
     with pytest.raises(JaxepiError, match="record 0 cannot be decoded as features.json describes it"):
         open_dataset(dataset_dir).split("valid")[0]
+
+
+def test_joined_splits_come_one_after_the_other(dataset_dir: Path) -> None:
+    dataset = open_dataset(dataset_dir)
+    joined, train, valid = (dataset.split(name) for name in ("valid+train", "train", "valid"))
+    assert len(joined) == 28
+    assert [r["key"] for r in joined] == [r["key"] for r in valid] + [r["key"] for r in train]
+    with pytest.raises(JaxepiError, match="'train\\+train' names the split 'train' twice"):
+        dataset.split("train+train")
+    with pytest.raises(JaxepiError, match=r"there is no split 'vali' \(did you mean 'valid'\?\)"):
+        dataset.split("train+vali")

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from jaxepi.evaluate.metric import sum_tracks
-from jaxepi.evaluate.sums import ClassificationSums, ErrorSums, PearsonSums
+from jaxepi.evaluate.sums import ClassificationSums, ErrorSums, MeanSums, PearsonSums
 
 CLASSES = [PearsonSums, ErrorSums, ClassificationSums]
 
@@ -162,3 +162,15 @@ def test_no_rank_promotion_on_the_device(metric):
     prediction, target, mask = values((2, 5, 3))
     with jax.numpy_rank_promotion("raise"):
         jax.jit(lambda *v: metric.from_values(*v).merge(metric.from_values(*v)))(prediction, target, mask)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_mean_of_any_value_under_its_name(on_device):
+    data, _, mask = values()
+    convert = jax.numpy.asarray if on_device else np.asarray
+    parts = [MeanSums.from_values(convert(data[i : i + 2]), convert(mask[i : i + 2]), name="loss") for i in (0, 2, 4)]
+    merged = MeanSums.zero(4, "loss").merge(parts[0]).merge(parts[1]).merge(parts[2])
+    expected_means = [data[..., k][mask[..., k]].mean(dtype=np.float64) for k in range(4)]
+    np.testing.assert_allclose(merged.finalize()["loss"], expected_means, rtol=1e-6)
+    empty = MeanSums.zero(2, "loss")
+    assert np.isnan(empty.finalize()["loss"]).all() and empty.reasons() == {"loss": ["no value"] * 2}

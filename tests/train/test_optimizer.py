@@ -25,6 +25,11 @@ def test_exponential_has_a_floor():
     np.testing.assert_allclose(values(100, [0, 10, 20, 90], **fields), [0.1, 0.05, 0.025, 0.02], rtol=1e-6)
 
 
+def test_step_applies_its_factor_at_once():
+    fields = {"schedule": "step", "decay_steps": 10, "decay_rate": 0.5}
+    np.testing.assert_allclose(values(100, [0, 9, 10, 19, 20], **fields), [0.1, 0.1, 0.05, 0.05, 0.025], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -32,6 +37,7 @@ def test_exponential_has_a_floor():
         ({"name": "adamx"}, "did you mean 'adam"),
         ({"schedule": "cosine", "warmup_steps": 100}, "warmup_steps is 100"),
         ({"schedule": "exponential"}, "decay_steps must be set"),
+        ({"schedule": "step"}, "decay_steps must be set for the step schedule"),
     ],
 )
 def test_bad_fields_are_named(fields, message):
