@@ -173,7 +173,7 @@ def load(
         told, trained_window = run.task.tracks, run.task.window
     else:
         model, found, content = load_released(source, system, **sizes)
-        name, trained_window = content.name, found.window
+        name, trained_window = content.name, getattr(model.config, "window", found.window)
         told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
     names = list(told if tracks is None else tracks)
     if len(names) != model.config.tracks:

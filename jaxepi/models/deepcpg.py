@@ -56,6 +56,11 @@ class DeepCpGConfig:
         return parse_network(self.network)
 
     @property
+    def tracks(self) -> int:
+        """Outputs that are one number a site."""
+        return sum(head_units(output) == 1 for output in self.outputs)
+
+    @property
     def hidden_units(self) -> int | None:
         """Units of the dense layer of CnnL*; None for every other DNA network, or without one."""
         sizes = networks.DNA_NETWORKS.get(self.parts.dna or "")
@@ -106,7 +111,7 @@ def network_name(parts: Parts) -> str:
 
 
 def head_kind(output: str) -> str:
-    """What a head computes, told by the last part of its name: sigmoid | scaled (variance) | relu (entropy) | softmax."""
+    """The activation of a head by the last part of its name: sigmoid | scaled (variance) | relu (entropy) | softmax."""
     return {"entropy": "relu", "var": "scaled", "cat_var": "softmax"}.get(output.split("/")[-1], "sigmoid")
 
 

@@ -29,7 +29,7 @@ def conv(
     dtype: Any,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """Cross-correlation over (B, L, Cin), kernel (width, Cin, Cout); `SAME` pads as TensorFlow (the rest on the right)."""
+    """Cross-correlation over (B, L, Cin), kernel (width, Cin, Cout); `SAME` puts an odd rest of padding on the right."""
     return nnx.Conv(
         channels_in,
         channels_out,
@@ -161,9 +161,7 @@ class BidirectionalGru(nnx.Module):
         recurrent = jnp.stack([direction.recurrent_kernel[...] for direction in directions]).astype(self.dtype)
 
         def product(state: jax.Array, kernel: jax.Array) -> jax.Array:
-            return jnp.einsum(
-                "dbu,dug->dbg", state.astype(self.dtype), kernel, preferred_element_type=state_dtype
-            )
+            return jnp.einsum("dbu,dug->dbg", state.astype(self.dtype), kernel, preferred_element_type=state_dtype)
 
         def step(state: jax.Array, gate: jax.Array) -> tuple[jax.Array, jax.Array | None]:
             both = hard_sigmoid(gate[..., : 2 * units] + product(state, recurrent[..., : 2 * units]))

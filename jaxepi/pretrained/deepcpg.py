@@ -1,6 +1,6 @@
 """Released DeepCpG weights: Keras 1 and 2 `.h5` files with or without `model.json`, and MultiMolecule's port.
 
-`from_pretrained("deepcpg", source, network="CnnL2h128")`, where the source is a weight file, a folder with one, or a mapping.
+`from_pretrained("deepcpg", source, network="CnnL2h128")`: the source is a weight file, a folder with one, or a mapping.
 Our models take the channels A C G T; the original's order A T G C is changed here, in the first kernel.
 """
 
@@ -27,6 +27,7 @@ from jaxepi.models.deepcpg import (
 )
 from jaxepi.models.deepcpg_layers import NormSteps
 from jaxepi.pretrained.deepcpg_description import find_description, read_description, weights_in
+from jaxepi.pretrained.deepcpg_keras import write_model
 from jaxepi.pretrained.deepcpg_names import ATGC, canonical, head_layer, heads_of, weight
 from jaxepi.pretrained.sources import Released, Source, read_source
 from jaxepi.pretrained.system import System
@@ -291,4 +292,5 @@ SYSTEM = System(
     window=1001,
     predict=_probabilities,
     open=open_source,
+    write=lambda model, path: write_model(model, path, table(model.config)),
 )

@@ -5,7 +5,7 @@ layer feeds which output.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +82,21 @@ def _of_layer(layer: Layer, name: str) -> dict[str, Any]:
     if kind == "Dropout" and scope in ("dna", "cpg", "joint"):
         return {f"{scope}_dropout": float(config["rate"] if "rate" in config else config["p"])}
     if kind == "TimeDistributed":
-        inner = [part["config"]["activation"] for part in _inner(config) if part["class_name"] == "Activation"]
-        return {"replicate_activation": inner[-1]} if inner else {}
+        inner = config["layer"]["config"].get("layers", ())
+        activations = [part["config"]["activation"] for part in inner if part["class_name"] == "Activation"]
+        told = {"replicate_activation": activations[-1]} if activations else {}
+        return told | next((found for part in inner if (found := _penalty(part["config"]))), {})
     if kind == "ScaledSigmoid" and abs(float(config.get("scaling", LARGEST_VARIANCE)) - LARGEST_VARIANCE) > 1e-6:
-        raise JaxepiError(f"{name} scales {layer['name']} to {config['scaling']}, but only {LARGEST_VARIANCE} is known.")
+        raise JaxepiError(
+            f"{name} scales {layer['name']} to {config['scaling']}, but only {LARGEST_VARIANCE} is known."
+        )
+    return _penalty(config) if scope in ("dna", "cpg", "joint") else {}
+
+
+def _penalty(config: Mapping[str, Any]) -> dict[str, float]:
+    """The penalties of a layer, or nothing. Some versions store them as float32."""
     penalty = config.get("kernel_regularizer") or config.get("W_regularizer")
-    if penalty and scope in ("dna", "cpg", "joint"):
-        values = penalty.get("config", penalty)
-        # stored as float32 by some versions
-        return {part: float(f"{float(values[part]):.7g}") for part in ("l1", "l2")}
-    return {}
-
-
-def _inner(config: Mapping[str, Any]) -> Iterator[Layer]:
-    yield from config["layer"]["config"].get("layers", ())
+    if not penalty:
+        return {}
+    values = penalty.get("config", penalty)
+    return {part: float(f"{float(values[part]):.7g}") for part in ("l1", "l2")}

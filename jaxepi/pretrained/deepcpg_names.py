@@ -32,7 +32,9 @@ _LAYERS = [
     (re.compile(r"joint/(dense_\d+)/"), "joint/dense_{i}/joint/dense_{i}"),
 ]
 _UNNAMED = re.compile(r"(dense_\d+)/")
-_TORCH = re.compile(r"(?:model\.)?(encoder|sequence_head)\.(?:layers\.(\d+)\.conv|bottleneck\.dense|decoder)\.(weight|bias)$")
+_TORCH = re.compile(
+    r"(?:model\.)?(encoder|sequence_head)\.(?:layers\.(\d+)\.conv|bottleneck\.dense|decoder)\.(weight|bias)$"
+)
 
 ATGC = [0, 3, 2, 1]  # A C G T out of A T G C; its own inverse
 
@@ -146,7 +148,9 @@ def _from_torch(arrays: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dic
             columns = array.T if array.ndim == 2 else array[None]
             names = outputs if len(outputs) == columns.shape[1] else unnamed_cells(columns.shape[1])
             for i, output in enumerate(names):
-                found[weight(head_layer(output), role)] = columns[0, i : i + 1] if role == "bias" else columns[:, i : i + 1]
+                found[weight(head_layer(output), role)] = (
+                    columns[0, i : i + 1] if role == "bias" else columns[:, i : i + 1]
+                )
         elif match[2] is None:
             found["dna/dense_1/dense_1/" + f"{role}:0"] = array.T
         else:

@@ -35,8 +35,8 @@ class System:
       tracks: names of the output tracks of the released models with these sizes, or None if they have none.
       window: bp of input that the released models were trained on.
       predict: what users want of the model: one-hot (B, L, 4) -> (B, L or T, K); traceable.
-      open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors under
-        the table's names, and sizes with what the file tells besides its tensors. None: names are the table's.
+      open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors
+        under the table's names, and sizes with what the file tells besides its tensors. None: names are the table's.
       write: for formats beyond plain named arrays: (model, path) -> True if it wrote a file of this suffix.
     """
 
