@@ -64,7 +64,8 @@ def prepare(chosen: dict[str, Any], data: Path, work: Path) -> Path:
     command = [
         sys.executable, "-m", "data_prep", "melody", "--fasta", str(folder / chosen["fasta"]),
         "--bigwigs", *(str(folder / name) for name in chosen["bigwigs"]), "--regions", str(work / "splits.bed"),
-        "--windows", f"train=random:{chosen['train_windows']}", "valid=tiles", "test=tiles", "--drop-empty", "--out", str(work / "dataset"),
+        "--windows", f"train=random:{chosen['train_windows']}", "valid=tiles", "test=tiles", "--drop-empty",
+        "--out", str(work / "dataset"),
     ]  # fmt: skip
     subprocess.run([*command, "--no-progress"], cwd=ROOT, check=True, stdout=sys.stderr)
     return work / "dataset"

@@ -7,7 +7,7 @@ Data      GRCh38 (UCSC names) and the 39 BigWigs of GSE186458 (Loyfer et al. 202
 Run       python launch.py --config configs/melody_mt.py --workdir runs/melody_mt
 Hardware  one GPU with 80 GB (40.3 M parameters; batch 32 of 10 kb in float32; less with
           --config.model.dtype=bfloat16, --config.model.remat=True or --config.optimizer.accumulate=4).
-          Hours are not published; docs/performance.md has measured samples/s, and 1,000,000 steps are 32 million windows.
+          Hours are not published; docs/performance.md has measured samples/s; 1,000,000 steps are 32 million windows.
 Expected  AUC at CpGs, mean over 39 tracks: 0.885 on chr10 (valid), 0.862 on chr8 + chr9 (test); sd over tracks 0.01.
           Metric: auc_cpg_per_track_mean = per track the AUC of sigmoid(logit) against beta > 0.5 over both letters of
           the CpGs in the non-overlapping 10-kb tiles of the split, then the mean over tracks. The published workbook

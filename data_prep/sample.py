@@ -31,7 +31,7 @@ BP_PER_ISLAND = 40_000
 ISLAND_LENGTH = (300, 1200)  # bp
 BP_PER_ELEMENT = 2_500  # one regulatory element of each motif
 ELEMENT_LENGTH = (300, 800)  # bp
-BP_PER_MATCH = (40, 100)  # distance of the implanted motif instances in an element
+BP_PER_MATCH = (30, 70)  # distance of the implanted motif instances in an element
 
 DENSITY_REACH = 150  # bp to each side in which CpGs are counted
 DENSITY_MIDDLE, DENSITY_SCALE = 10.0, 1.5  # CpGs within reach at which the island effect is half, and its steepness
@@ -58,9 +58,9 @@ class Track:
 
 TRACKS = (
     Track("tissue_A", 2.2, {"TGASTCA": -4.0}),
-    Track("tissue_B", 2.2, {"WGATAAG": -4.0}),
+    Track("tissue_B", 2.2, {"WGATAAG": -4.0, "CAGCTGY": -2.5}),
     Track("tissue_C", 2.2, {"RTAAACAW": -4.0, "TGASTCA": -2.5}),
-    Track("tissue_D", -0.6, {"CAGCTGY": 3.0}),
+    Track("tissue_D", -0.6, {"CAGCTGY": 3.5}),
 )
 MOTIFS = tuple(dict.fromkeys(motif for track in TRACKS for motif in track.effects))
 _IUPAC = {"A": (A,), "C": (C,), "G": (G,), "T": (T,), "S": (C, G), "W": (A, T), "R": (A, G), "Y": (C, T)}

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxepi.errors import JaxepiError
-from jaxepi.models.layers import conv1d, group_norm, max_pool, upsample_conv1d
+from jaxepi.models.layers import GroupNorm, conv1d, max_pool, upsample_conv1d
 
 STRIDES = (1, 4, 5, 5, 4, 5)
 FACTORS = (5, 4, 5, 5, 4)
@@ -49,13 +49,13 @@ class ConvBlock(nnx.Module):
 
     def __init__(self, channels: int, *, dtype: Any, rngs: nnx.Rngs):
         self.conv_in = conv1d(channels, 2 * channels, 9, bias=False, dtype=dtype, rngs=rngs)
-        self.norm_in = group_norm(2 * channels, dtype=dtype, rngs=rngs)
+        self.norm_in = GroupNorm(2 * channels, dtype=dtype)
         self.conv_out = conv1d(2 * channels, channels, 1, bias=False, dtype=dtype, rngs=rngs)
-        self.norm_out = group_norm(channels, dtype=dtype, rngs=rngs)
+        self.norm_out = GroupNorm(channels, dtype=dtype)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, L, C) -> (B, L, C)."""
-        return x + self.norm_out(self.conv_out(nnx.silu(self.norm_in(self.conv_in(x)))))
+        return x + self.norm_out(self.conv_out(self.norm_in(self.conv_in(x), nnx.silu)))
 
 
 class Level(nnx.Module):
@@ -66,7 +66,7 @@ class Level(nnx.Module):
     ):
         self.factor = factor
         self.conv = conv1d(channels_in, channels, 17, stride=stride, dtype=dtype, rngs=rngs)
-        self.norm = group_norm(channels, dtype=dtype, rngs=rngs)
+        self.norm = GroupNorm(channels, dtype=dtype)
         self.blocks = nnx.List([ConvBlock(channels, dtype=dtype, rngs=rngs) for _ in range(2)])
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -83,12 +83,12 @@ class Head(nnx.Module):
     def __init__(self, channels: list[int], *, dtype: Any, rngs: nnx.Rngs):
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.convs = nnx.List([conv1d(a, b, 1, dtype=dtype, rngs=rngs) for a, b in pairs])
-        self.norms = nnx.List([group_norm(b, dtype=dtype, rngs=rngs) for _, b in pairs[:-1]])
+        self.norms = nnx.List([GroupNorm(b, dtype=dtype) for _, b in pairs[:-1]])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, L, C) -> (B, L, outputs) float32."""
         for conv, norm in zip(self.convs, self.norms, strict=False):
-            x = nnx.relu(norm(conv(x)))
+            x = norm(conv(x), nnx.relu)
         return self.convs[-1](x).astype(jnp.float32)
 
 

@@ -80,7 +80,7 @@ class Checkpoints:
                 reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
                 kept = self._set_aside(step)
                 warn(
-                    f"checkpoint {self.directory / str(step)} is damaged ({reason}), moved to {kept}; trying the one before"
+                    f"checkpoint {self.directory}/{step} is damaged ({reason}), moved to {kept}; trying the one before"
                 )
         if steps:
             raise JaxepiError(

@@ -106,9 +106,7 @@ def evaluate_run(workdir: Path, config: Any, split: str | None, checkpoint: str,
     }
     for name, result in results.items():
         value = result.summary.get(config.monitor or task.monitor, float("nan"))
-        _say(
-            f"{name}: {config.monitor or task.monitor} {value:.4f}; every number in {workdir / 'eval' / name / 'metrics.json'}"
-        )
+        _say(f"{name}: {config.monitor or task.monitor} {value:.4f}, and more in {workdir / 'eval' / name}")
     if report and jax.process_index() == 0:
         from jaxepi.evaluate.report import write_report  # matplotlib is slow to import, and only needed here
 

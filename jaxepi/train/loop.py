@@ -53,8 +53,8 @@ class Run:
         self.records = self.dataset.split(config.dataset.train_split)
         if len(self.records) < config.batch_size:
             raise JaxepiError(
-                f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer than one "
-                f"batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
+                f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
+                f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
         self.steps: Steps = make_steps(self.task, self.optimizer, config.steps, config.seed, self.mesh)
         self.config_json = startup.keep_config(workdir, config, sys.argv)

@@ -40,8 +40,8 @@ def join_hosts(coordinator: str | None, processes: int | None, process: int | No
 def use_compilation_cache(directory: str | None = None) -> None:
     """Keeps compiled programs on disk, so that a restart does not compile again.
 
-    Default: $JAX_COMPILATION_CACHE_DIR, else ~/.cache/jaxepi/xla, one folder for each kind of processor (programs for a CPU
-    run only on CPUs with the same instructions).
+    Default: $JAX_COMPILATION_CACHE_DIR, else ~/.cache/jaxepi/xla, one folder for each kind of processor (programs for
+    a CPU run only on CPUs with the same instructions).
     """
     if jax.config.jax_compilation_cache_dir and directory is None:
         return
@@ -109,7 +109,8 @@ def locked(workdir: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise JaxepiError(
-                f"Another run (process {holder}) is writing to {workdir}; wait for it, stop it, or choose another --workdir."
+                f"Another run (process {holder}) is writing to {workdir}; wait for it, stop it, or choose another "
+                "--workdir."
             ) from None
         if jax.process_index() == 0:
             file.truncate(0)

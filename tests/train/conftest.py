@@ -73,13 +73,3 @@ def config(dataset, compilation_cache):
     config.batch_size = config.eval_batch_size = 8
     config.model.width = 4
     return config
-
-
-@pytest.fixture
-def flags(dataset, compilation_cache) -> list[str]:
-    """The same as flags of launch.py, for tests that need a process of their own."""
-    return [
-        "--config=configs/melody_mt.py:smoke", f"--config.dataset.path={dataset}",
-        f"--config.compilation_cache={compilation_cache}", "--config.batch_size=8", "--config.eval_batch_size=8",
-        "--config.model.width=4",
-    ]  # fmt: skip

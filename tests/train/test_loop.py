@@ -167,9 +167,9 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     with (
         locked(tmp_path / "run"),
         pytest.raises(JaxepiError, match=f"Another run .process {os.getpid()} on .* is writing"),
+        locked(tmp_path / "run"),
     ):
-        with locked(tmp_path / "run"):
-            pass
+        pass
 
 
 def test_another_config_in_the_same_folder_is_refused():
