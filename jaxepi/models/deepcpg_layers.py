@@ -29,7 +29,7 @@ def conv(
     dtype: Any,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """Cross-correlation over (B, L, Cin), kernel (width, Cin, Cout); `SAME` puts an odd rest of padding on the right."""
+    """Cross-correlation over (B, L, Cin), kernel (width, Cin, Cout); `SAME` puts odd padding on the right."""
     return nnx.Conv(
         channels_in,
         channels_out,
