@@ -209,7 +209,8 @@ class DeepCpG(nnx.Module):
         """l1 * sum |w| + l2 * sum w^2 over the regularised kernels, a float32 scalar."""
         absolute = squared = jnp.zeros(())
         for kernel in self.penalised().values():
-            absolute, squared = absolute + jnp.abs(kernel).sum(), squared + (kernel**2).sum()
+            # not jnp.abs, whose derivative at 0 is 1: a weight at 0 is to stay there
+            absolute, squared = absolute + (kernel * jnp.sign(kernel)).sum(), squared + (kernel**2).sum()
         return self.config.l1 * absolute + self.config.l2 * squared
 
     def penalised(self) -> dict[str, jax.Array]:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxepi.models.layers import max_pool
 
 glorot = nnx.initializers.glorot_uniform()
 orthogonal = nnx.initializers.orthogonal()
@@ -63,6 +62,19 @@ def conv_relu_pool(layer: nnx.Conv, x: jax.Array, pool: int) -> jax.Array:
     same bits for `pool` times less work.
     """
     return nnx.relu(max_pool(without_bias(layer, x), pool) + bias_of(layer))
+
+
+def max_pool(x: jax.Array, size: int) -> jax.Array:
+    """Largest value of each run of `size` positions: (B, L, C) -> (B, L // size, C); a shorter rest is left out.
+
+    Of equal values the first one gets the whole gradient, as in TensorFlow.
+    """
+    batch, length, channels = x.shape
+    runs = x[:, : length // size * size].reshape(batch, length // size, size, channels)
+    largest = runs[:, :, 0]
+    for i in range(1, size):
+        largest = jnp.where(runs[:, :, i] > largest, runs[:, :, i], largest)
+    return largest
 
 
 def bias_of(layer: nnx.Conv) -> jax.Array:

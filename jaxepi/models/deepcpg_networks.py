@@ -19,9 +19,9 @@ from jaxepi.models.deepcpg_layers import (
     conv,
     conv_relu_pool,
     dense,
+    max_pool,
     without_bias,
 )
-from jaxepi.models.layers import max_pool
 
 Seen = dict[str, jax.Array] | None
 
