@@ -56,11 +56,12 @@ class Track:
     effects: Mapping[str, float]
 
 
+# Two motifs act on two or three tracks each, one of them in opposite directions; the third is seen in one track only.
 TRACKS = (
     Track("tissue_A", 2.2, {"TGASTCA": -4.0}),
-    Track("tissue_B", 2.2, {"WGATAAG": -4.0, "CAGCTGY": -2.5}),
-    Track("tissue_C", 2.2, {"RTAAACAW": -4.0, "TGASTCA": -2.5}),
-    Track("tissue_D", -0.6, {"CAGCTGY": 3.5}),
+    Track("tissue_B", 2.2, {"RTAAACAW": -4.0}),
+    Track("tissue_C", 2.2, {"TGASTCA": -3.0, "RTAAACAW": -3.0}),
+    Track("tissue_D", -0.6, {"TGASTCA": 3.5, "WGATAAG": 3.5}),
 )
 MOTIFS = tuple(dict.fromkeys(motif for track in TRACKS for motif in track.effects))
 _IUPAC = {"A": (A,), "C": (C,), "G": (G,), "T": (T,), "S": (C, G), "W": (A, T), "R": (A, G), "Y": (C, T)}
