@@ -11,6 +11,12 @@ def get_base() -> ConfigDict:
     config.batch_size = 32  # records of one optimizer update, over all devices and hosts
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
     config.steps = 1_000_000  # optimizer updates
+    # Passes over the training split: replaces `steps`, `eval_every` and `save_every` (one pass each); None = as they say.
+    config.epochs = placeholder(int)
+    # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*" for
+    # some of them by their path in the model. Later ones win.
+    config.init_from = ()
+    config.frozen = ()  # patterns of weights that are not trained, such as "dna.*"; () = all are
     config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
     config.log_every = 50  # steps between log lines
     config.eval_every = 5_000  # steps between evaluations of the validation split; 0 = only at the end
@@ -42,14 +48,15 @@ def get_base() -> ConfigDict:
     config.optimizer.learning_rate = 1e-3  # peak
     config.optimizer.schedule = "constant"  # constant | cosine | exponential
     config.optimizer.warmup_steps = 0  # updates of linear warm-up from 0
-    config.optimizer.decay_steps = placeholder(
-        int
-    )  # cosine: whole length, None = steps; exponential: updates per decay
+    # cosine: whole length, None = steps; exponential: updates per decay, None = one pass over the training split
+    config.optimizer.decay_steps = placeholder(int)
     config.optimizer.final_scale = 0.0  # end value as a fraction of the peak
     config.optimizer.decay_rate = 0.95  # exponential: factor per decay_steps
+    config.optimizer.staircase = False  # exponential: change at whole multiples of decay_steps only
     config.optimizer.b1 = 0.9  # decay of the first moment; sgd: momentum
     config.optimizer.b2 = 0.999  # decay of the second moment
     config.optimizer.epsilon = 1e-8  # added to the root of the second moment
+    config.optimizer.epsilon_uncorrected = False  # adam: epsilon before the bias correction, as Keras (parity)
     config.optimizer.weight_decay = 0.0  # adamw: decoupled decay
     config.optimizer.clip_norm = placeholder(float)  # largest global gradient norm; None = no clipping
     config.optimizer.accumulate = 1  # micro-batches per update

@@ -15,7 +15,10 @@ from jaxepi.errors import JaxepiError, did_you_mean
 Batch = dict[str, Any]
 
 # system -> where its task lives, imported when first asked for
-_TASKS = {"melody": ("jaxepi.tasks.melody", "MelodyTask")}
+_TASKS = {
+    "deepcpg": ("jaxepi.tasks.deepcpg", "DeepCpGTask"),
+    "melody": ("jaxepi.tasks.melody", "MelodyTask"),
+}
 
 
 class Task(abc.ABC):

@@ -81,7 +81,9 @@ def element_losses(outputs: DeepCpGOutputs, label: jax.Array, mask: jax.Array, r
     for kind, numbers in by_kind.items():
         names = [rules.outputs[h] for h in numbers]
         if kind == "categorical":
-            values = [categorical_cross_entropy(outputs.heads[n], label[:, h]) for h, n in zip(numbers, names, strict=True)]
+            values = [
+                categorical_cross_entropy(outputs.heads[n], label[:, h]) for h, n in zip(numbers, names, strict=True)
+            ]
             found = jnp.where(mask[:, jnp.array(numbers)], jnp.stack(values, axis=1), 0.0)
         else:
             prediction, y = jnp.stack([outputs.heads[name] for name in names], axis=1), filled[:, jnp.array(numbers)]

@@ -1,6 +1,8 @@
 """The training loop. It reads top to bottom: evaluate if due, save if due, next batch, step, log."""
 
 import contextlib
+import copy
+import dataclasses
 import functools
 import json
 import math
@@ -25,12 +27,13 @@ from jaxepi.train.mesh import batch_sharding, check_batch_size, make_mesh
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.runlog import RunLog, Throughput, clock, finite, versions
 from jaxepi.train.state import Steps, TrainState, make_steps
+from jaxepi.train.transfer import start_from
 
 # what may change between two starts of one run: it moves no parameter of a step that was already counted
 FREE_FIELDS = (
     "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
     "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
-    "dataset.sample", "model.remat", "report", "compilation_cache",
+    "dataset.sample", "model.remat", "report", "compilation_cache", "epochs",
 )  # fmt: skip
 
 
@@ -43,7 +46,8 @@ class Run:
         Raises:
           JaxepiError: config, dataset, devices or workdir do not fit.
         """
-        self.config, self.workdir = config, workdir
+        self.config = config = copy.deepcopy(config)
+        self.workdir = workdir
         self.optimizer = from_section(OptimizerConfig, config.optimizer, "config.optimizer")
         self.mesh = make_mesh(config.mesh.fsdp)
         check_batch_size(config.batch_size, self.mesh, self.optimizer.accumulate)
@@ -56,7 +60,10 @@ class Run:
                 f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
                 f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
-        self.steps: Steps = make_steps(self.task, self.optimizer, config.steps, config.seed, self.mesh)
+        self._count_passes(len(self.records) // config.batch_size)
+        self.steps: Steps = make_steps(
+            self.task, self.optimizer, config.steps, config.seed, self.mesh, tuple(config.get("frozen", ()))
+        )
         self.config_json = startup.keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
@@ -65,6 +72,14 @@ class Run:
         self.minutes_before = 0.0
         self.started = time.monotonic()
         self.first = 0  # step at which this start began
+
+    def _count_passes(self, batches: int) -> None:
+        """What the config counts in passes over the training split, of so many batches, in steps."""
+        config = self.config
+        if config.get("epochs", None) is not None:
+            config.steps, config.eval_every, config.save_every = config.epochs * batches, batches, batches
+        if self.optimizer.schedule == "exponential" and not self.optimizer.decay_steps:
+            self.optimizer = dataclasses.replace(self.optimizer, decay_steps=batches)
 
     def minutes(self) -> float:
         """Minutes of training in this workdir, earlier starts included."""
@@ -90,7 +105,7 @@ class Run:
         """
         found = self.checkpoints.restore_newest(self.steps.abstract(), self.warn)
         if found is None:
-            return self.steps.initial(), 0
+            return self.initial(), 0
         state, meta = found
         check_same_run(json.loads(meta["config"]), json.loads(self.config_json), self.workdir)
         if meta["fingerprint"] != self.dataset.fingerprint:
@@ -103,6 +118,20 @@ class Run:
         self.log.record("resume", meta["step"], checkpoint=str(self.checkpoints.directory / str(meta["step"])))
         self.log.line(f"resuming from step {meta['step']} of {self.config.steps}")
         return state, meta["step"]
+
+    def initial(self) -> TrainState:
+        """A fresh state, with the weights that config.init_from names.
+
+        Raises:
+          JaxepiError: a source cannot be read, or does not fit.
+        """
+        state, sources = self.steps.initial(), tuple(self.config.get("init_from", ()))
+        if not sources:
+            return state
+        params, rest = start_from(state.params, state.rest, sources, self.config.system)
+        self.log.line(f"weights from {', '.join(sources)}")
+        ema = None if state.ema is None else jax.tree.map(jax.numpy.copy, params)
+        return dataclasses.replace(state, params=params, rest=rest, ema=ema)
 
     def warn(self, text: str) -> None:
         self.log.line(f"warning: {text}")

@@ -18,13 +18,15 @@ class OptimizerConfig:
     learning_rate: float = 1e-3  # peak learning rate
     schedule: str = "constant"  # constant | cosine (linear warm-up, then cosine) | exponential (warm-up, then decay)
     warmup_steps: int = 0  # updates of linear warm-up from 0
-    decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential: updates per decay
+    # cosine: length with warm-up, None = config.steps; exponential: updates per decay, None = a pass over the split
+    decay_steps: int | None = None
     final_scale: float = 0.0  # cosine: end value / peak; exponential: never below this times peak
     decay_rate: float = 0.95  # exponential: factor per decay_steps
+    staircase: bool = False  # exponential: change at whole multiples of decay_steps only
     b1: float = 0.9  # decay of the first moment (sgd: momentum)
     b2: float = 0.999  # decay of the second moment
     epsilon: float = 1e-8  # added to the root of the second moment
-    # adam: add epsilon to the root of the moment before its bias correction, as Keras does (parity); larger steps early on
+    # adam: add epsilon to the root of the second moment before its bias correction, as Keras does (parity)
     epsilon_uncorrected: bool = False
     weight_decay: float = 0.0  # adamw only, decoupled
     clip_norm: float | None = None  # largest global norm of the gradient; None = no clipping
@@ -53,7 +55,11 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
         if not config.decay_steps:
             raise JaxepiError("config.optimizer.decay_steps must be set for the exponential schedule.")
         after = optax.exponential_decay(
-            peak, config.decay_steps, config.decay_rate, end_value=config.final_scale * peak
+            peak,
+            config.decay_steps,
+            config.decay_rate,
+            staircase=config.staircase,
+            end_value=config.final_scale * peak,
         )
     else:
         raise _unknown("schedule", config.schedule, ("constant", "cosine", "exponential"))
