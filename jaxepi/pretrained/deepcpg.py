@@ -137,7 +137,7 @@ def open_source(source: Source, sizes: Mapping[str, Any]) -> tuple[Released, dic
         text = find_description(path) if path.is_file() else None
     content = read_source(source, WRAPPERS)
     told, unnamed = read_description(text, content.name) if text else ({}, {})
-    asked = tuple(sizes.get("outputs", ()))
+    asked = tuple(sizes.get("outputs", content.tracks or ()))
     arrays = canonical(content.arrays, asked or told.get("outputs", ()), unnamed)
     arrays = _in_order(arrays, asked or told.pop("outputs", ()))
     told.pop("outputs", None)
@@ -192,8 +192,11 @@ def _network(arrays: Mapping[str, np.ndarray]) -> str | None:
     cpg = None
     if "cpg/time_distributed_1/dense_1" in layers:
         cpg = "RnnL2" if grus else "RnnL1" if rnn else "FcAvg"
-    dna = _dna_name(arrays, layers)
-    joint = None
+    elif any(layer.startswith(("cpg/time_distributed_", "cpg/bidirectional_")) for layer in layers):
+        return None
+    dna, joint = _dna_name(arrays, layers), None
+    if dna is None and any(layer.startswith("dna/") for layer in layers):
+        return None
     if dna and cpg:
         count = sum(layer.startswith("joint/dense_") for layer in layers)
         joint = next((name for name, depth in networks.JOINT_NETWORKS.items() if depth == count), None)

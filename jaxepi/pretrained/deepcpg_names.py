@@ -1,7 +1,8 @@
 """Released DeepCpG tensors, whatever wrote them, under one set of names and in one layout (that of Keras 2).
 
 The names in a file depend on its history: Keras 1 or 2, a model built at once or from loaded parts, numbers that went
-on counting. What a tensor is follows from the module and kind of its layer, and the order of layers of one kind.
+on counting. What a tensor is follows from the module and kind of its layer, and its rank among the numbers of that kind:
+the layers of a module are made in one go, so their numbers ascend, wherever they start.
 MultiMolecule's state dicts (torch layout, five channels) are told by their own names.
 """
 
@@ -20,7 +21,7 @@ _ROLE = re.compile(
 # Keras 1: `running_std` holds the variance.
 _KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
 _GATE = {"W": "kernel", "U": "recurrent_kernel", "b": "bias"}
-# pattern of the layer -> the layer's name here; {i} counts layers of the kind in the order of the file
+# pattern of the layer -> the layer's name here; {i} is its rank among the layers of the kind
 _LAYERS = [
     (re.compile(r"dna/(conv(?:olution)?1d_\d+)/"), "dna/conv1d_{i}/conv1d_{i}"),
     (re.compile(r"dna/(dense_\d+)/"), "dna/dense_{i}/dense_{i}"),
@@ -91,15 +92,17 @@ def canonical(
 
 
 class _Names:
-    """Names of tensors to (layer, role); counts the layers of each kind."""
+    """Names of tensors to (layer, role); ranks the layers of each kind."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], outputs: Sequence[str], unnamed: Mapping[str, str]):
-        self._seen: dict[str, list[str]] = {}
+        self._layers = {
+            pattern: sorted({m[1] for m in map(pattern.match, arrays) if m}, key=_number) for pattern, _ in _LAYERS
+        }
         self._unnamed = dict(unnamed)
         named = {head for head in map(_head_of, arrays) if head}
         free = [o for o in outputs if o not in {*named, *unnamed.values()} and head_kind(o) in ("scaled", "relu")]
-        layers = dict.fromkeys(m[1] for m in map(_UNNAMED.match, arrays) if m and m[1] not in unnamed)
-        self._unnamed |= dict(zip(layers, free, strict=False))
+        layers = {m[1] for m in map(_UNNAMED.match, arrays) if m and m[1] not in unnamed}
+        self._unnamed |= dict(zip(sorted(layers, key=_number), free, strict=False))
 
     def of(self, original: str) -> tuple[str | None, str]:
         """Our layer name (None if it is no layer of DeepCpG) and the role as the file spells it."""
@@ -108,14 +111,18 @@ class _Names:
             return None, ""
         for pattern, form in _LAYERS:
             if match := pattern.match(original):
-                seen = self._seen.setdefault(form, [])
-                if match[1] not in seen:
-                    seen.append(match[1])
+                rank = self._layers[pattern].index(match[1]) + 1
                 way = "backward" if "backward_" in original else "forward"
-                return form.format(i=seen.index(match[1]) + 1, layer=match[1], way=way), role[1]
+                return form.format(i=rank, layer=match[1], way=way), role[1]
         unnamed = _UNNAMED.match(original)
         head = self._unnamed.get(unnamed[1]) if unnamed else _head_of(original)
         return (head_layer(head) if head else None), role[1]
+
+
+def _number(layer: str) -> tuple[int, str]:
+    """7 from "conv1d_7"; layers without a number stay beside each other."""
+    digits = re.search(r"_(\d+)$", layer)
+    return (int(digits[1]) if digits else 0, layer)
 
 
 def _head_of(original: str) -> str | None:
