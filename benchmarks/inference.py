@@ -17,10 +17,10 @@ from measure import (
     device_peak_mb,
     interleaved,
     machine,
-    peak_flops,
     peak_rss_mb,
     print_json,
     ratios,
+    share_of_peak,
 )
 from workload import Workload, add_arguments, device_batch, make_workload
 
@@ -66,10 +66,7 @@ def run(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]:
     timings = interleaved(programs, arguments.steps)
     result |= timings["jax"].summary(size)
     result |= {"memory": compiled_memory_mb(compiled), "device_peak_mb": device_peak_mb()}
-    peak, source = peak_flops(workload.about["model"].get("dtype", "float32"))
-    if flops and peak:
-        speed = flops / result["seconds_median"]
-        result |= {"flop_per_s": speed, "share_of_peak": round(speed / peak, 3), "peak": f"{peak:.4g}, {source}"}
+    result |= share_of_peak(flops, timings["jax"], workload.about["model"].get("dtype", "float32"))
     if arguments.compare:
         result |= {"torch": timings["torch"].summary(size) | programs["torch"].about()}
         result |= ratios(timings["jax"], timings["torch"])

@@ -92,17 +92,31 @@ def peak_rss_mb() -> float:
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3 / 1.024), 1)
 
 
-def peak_flops(dtype: str) -> tuple[float | None, str]:
-    """FLOP/s that the first jax device can reach, and where the figure is from; None for an unknown device."""
+def share_of_peak(flops: float | None, timing: Timing, dtype: str) -> dict[str, Any]:
+    """FLOP/s of a program on the first jax device, and the share of what the device can reach.
+
+    On a GPU or TPU the peak is the data sheet's; on a CPU it is that of a float32 matrix product timed here, and both
+    are per second of CPU time, which other programs on the machine disturb least. Unknown devices get no share.
+    """
     import jax
 
     device = jax.devices()[0]
+    if not flops:
+        return {}
+    speed = flops / statistics.median(timing.wall)
+    result: dict[str, Any] = {"flop_per_s": _digits(speed)}
     if device.platform == "cpu":
-        return _matmul_flops(), "float32 matrix product of 2048 in the same run"
+        peak = _matmul_flops_per_cpu_second()
+        share = flops / statistics.median(timing.cpu) / peak
+        return result | {"share_of_peak": round(share, 3), "peak": f"{peak:.3g} a core, matrix product of 2048"}
     for part, float32, bfloat16 in _PEAKS:
         if part in device.device_kind:
-            return (bfloat16 if dtype == "bfloat16" else float32), f"data sheet, {part}, {dtype}"
-    return None, f"no figure for {device.device_kind}"
+            peak = bfloat16 if dtype == "bfloat16" else float32
+            return result | {
+                "share_of_peak": round(speed / peak, 3),
+                "peak": f"{peak:.4g}, data sheet, {part}, {dtype}",
+            }
+    return result
 
 
 def compiled_memory_mb(compiled: Any) -> dict[str, float]:
@@ -131,14 +145,14 @@ def print_json(result: Mapping[str, Any]) -> None:
     print(json.dumps(result), flush=True)
 
 
-def _matmul_flops(size: int = 2048, repeats: int = 5) -> float:
+def _matmul_flops_per_cpu_second(size: int = 2048, repeats: int = 7) -> float:
     import jax
     import jax.numpy as jnp
 
     a = jnp.ones((size, size), jnp.float32)
     product = jax.jit(jnp.matmul)
     timing = interleaved({"matmul": lambda: jax.block_until_ready(product(a, a))}, repeats)["matmul"]
-    return 2 * size**3 / min(timing.wall)
+    return 2 * size**3 / statistics.median(timing.cpu)
 
 
 def _digits(value: float) -> float:

@@ -136,12 +136,14 @@ def train(dataset: Path, work: Path, arguments: argparse.Namespace) -> dict[str,
     command = [
         sys.executable, "launch.py", "--config=configs/melody_mt.py:modern", f"--workdir={work / 'run'}",
         f"--config.dataset.path={dataset}", f"--config.model.width={arguments.width}", "--config.model.dtype=float32",
-        "--config.batch_size=8", "--config.eval_batch_size=8", f"--config.max_minutes={arguments.minutes}",
-        f"--config.steps={arguments.steps}", "--config.eval_every=100", "--config.save_every=100",
-        "--config.log_every=20", "--config.optimizer.warmup_steps=50", "--config.optimizer.ema_decay=0.98",
+        "--config.batch_size=4", "--config.eval_batch_size=8", f"--config.max_minutes={arguments.minutes}",
+        f"--config.steps={arguments.steps}", "--config.eval_every=150", "--config.save_every=150",
+        "--config.log_every=20", "--config.optimizer.warmup_steps=50", "--config.optimizer.ema_decay=0.99",
         "--config.task.reverse_complement=True", *arguments.set_field,
     ]  # fmt: skip
-    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+    # huge pages: about a quarter less time for a step on Linux CPUs
+    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)
     found = json.loads((work / "run" / "eval" / "test" / "metrics.json").read_text())
     log = [json.loads(line) for line in (work / "run" / "log.jsonl").read_text().splitlines()]
     end = [line for line in log if line["kind"] == "end"][-1]
@@ -164,7 +166,7 @@ def main() -> None:
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "real", help="folder of the sets"
     )
     parser.add_argument("--minutes", type=float, default=15.0, help="training time")
-    parser.add_argument("--steps", type=int, default=1_000, help="length of the cosine schedule in updates")
+    parser.add_argument("--steps", type=int, default=1_500, help="length of the cosine schedule in updates")
     parser.add_argument("--width", type=int, default=64, help="channels of the trunk")
     parser.add_argument("--set-field", nargs="*", default=[], help="further --config.x=y for launch.py")
     parser.add_argument("--work", type=Path, help="folder for the dataset and the run; default: a temporary one")

@@ -5,8 +5,8 @@
 
 A step is what training runs: densify and one-hot on the device, model, losses, gradients, optimizer. FLOPs are those of
 the program before XLA's own optimization; share_of_peak divides by the device's data sheet, or on the CPU by a matrix
-product timed in the same run. With --compare torch, a PyTorch twin takes the same batch, already dense and one-hot,
-with the same losses and optimizer, from the same initial weights; `ratio` is its time over ours.
+product of the same run, both per second of CPU time. With --compare torch, a PyTorch twin takes the same batch, already
+dense and one-hot, with the same losses and optimizer, from the same initial weights; `ratio` is its time over ours.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from measure import (
     device_peak_mb,
     interleaved,
     machine,
-    peak_flops,
     peak_rss_mb,
     print_json,
     ratios,
+    share_of_peak,
 )
 from workload import Workload, add_arguments, device_batch, make_workload
 
@@ -72,14 +72,30 @@ def main() -> None:
         workload = make_workload(arguments)
         step = Step(workload)
         result = {"benchmark": "train_step", **workload.about, "device": jax.devices()[0].device_kind}
-        result |= {
-            "compile_s": step.compile_s,
-            "flops_per_step": step.flops,
-            "memory": compiled_memory_mb(step.compiled),
-        }
+        memory = {**compiled_memory_mb(step.compiled), "saved_for_backward_mb": saved_for_backward_mb(workload)}
+        result |= {"compile_s": step.compile_s, "flops_per_step": step.flops, "memory": memory}
         if not arguments.compile_only:
             result |= run(workload, step, arguments)
         print_json({**result, "machine": machine(), "jax": jax.__version__})
+
+
+def saved_for_backward_mb(workload: Workload) -> float:
+    """What the forward pass keeps for the backward pass, parameters included, before XLA has its say.
+
+    Shows what remat saves on every platform: XLA's CPU compiler merges recomputed work with the original again.
+    """
+    task = workload.task
+    graph, params, rest = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
+
+    def backward(params: Any, rest: Any, batch: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            inputs, targets = task.prepare(batch, jax.random.key(0), train=True)
+            return task.loss(task.apply(nnx.merge(graph, params, rest), inputs), targets)[0]
+
+        return jax.vjp(loss, params)[1]
+
+    kept = jax.tree.leaves(jax.eval_shape(backward, params, rest, workload.batch))
+    return round(sum(leaf.size * leaf.dtype.itemsize for leaf in kept) / 1e6, 1)
 
 
 def run(workload: Workload, step: Step, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -100,10 +116,7 @@ def run(workload: Workload, step: Step, arguments: argparse.Namespace) -> dict[s
     programs = {"jax": step} if twin is None else {"jax": step, "torch": twin}
     timings = interleaved(programs, arguments.steps)
     result |= timings["jax"].summary(size) | {"device_peak_mb": device_peak_mb(), "loss": step.loss}
-    peak, source = peak_flops(workload.about["model"].get("dtype", "float32"))
-    if step.flops and peak:
-        speed = step.flops / result["seconds_median"]
-        result |= {"flop_per_s": speed, "share_of_peak": round(speed / peak, 3), "peak": f"{peak:.4g}, {source}"}
+    result |= share_of_peak(step.flops, timings["jax"], workload.about["model"].get("dtype", "float32"))
     if twin is not None:
         result |= {"torch": timings["torch"].summary(size) | twin.about(), **ratios(timings["jax"], timings["torch"])}
     return result

@@ -153,7 +153,7 @@ def _write(
     tallies = {split: Tally() for split in work}
     processes = execution.processes or available_processes()
     total = sum(block.size for blocks in work.values() for block in blocks)
-    with block_map(recipe, processes) as mapped, _progress_bar(recipe.name, total, execution.progress) as bar:
+    with block_map(recipe, processes) as mapped, _progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar:
         # The workers are busy while TensorFlow is loaded here.
         records = {
             split: _records(split, mapped(blocks), blocks, tallies[split], bar) for split, blocks in work.items()
@@ -200,14 +200,14 @@ def _records(
 
 
 def _no_record(split: str) -> str:
-    return f"split {split!r} is empty: none of its windows passes the filters, so relax them"
+    return f"split {split!r} is empty: none of its candidates passes the filters, so relax them"
 
 
-def _progress_bar(name: str, total: int, shown: bool) -> Any:
+def _progress_bar(name: str, unit: str, total: int, shown: bool) -> Any:
     from tqdm import tqdm
 
-    form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} windows, {rate_fmt}, {remaining} left"
-    return tqdm(total=total, desc=name, unit=" windows", bar_format=form, disable=not shown, mininterval=0.5)
+    form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit_text}, {rate_fmt}, {remaining} left"
+    return tqdm(total=total, desc=name, unit=f" {unit}", bar_format=form.replace("{unit_text}", unit), disable=not shown, mininterval=0.5)
 
 
 def index_shards(folder: Path) -> None:
@@ -263,5 +263,5 @@ def require_space(out: Path, needed: int) -> None:
     if free < needed:
         raise JaxepiError(
             f"{parent} has {free / 1e9:.1f} GB free and the dataset needs about {needed / 1e9:.1f} GB: "
-            "choose another --out, fewer windows, or --value-dtype float16"
+            "choose another --out, or prepare less"
         )

@@ -118,6 +118,7 @@ class MelodyRecipe(Recipe):
     """Windows of a genome with the values of K methylation tracks."""
 
     name = "melody"
+    unit = "windows"
 
     def __init__(
         self,

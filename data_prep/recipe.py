@@ -73,6 +73,7 @@ class Recipe(ABC):
     """One kind of dataset. Must survive pickling: blocks are made in other processes, on Beam on other machines."""
 
     name: str  # the system, as in the command line and the manifest
+    unit: str = "records"  # what a record is called in progress lines and messages
 
     @abstractmethod
     def features(self) -> dict[str, Feature]:

@@ -32,7 +32,7 @@ class MelodyConfig:
     tracks: int = 39  # methylation tracks, one output channel each
     count_classes: int = 7  # classes of the CpG-count head
     dtype: str = "float32"  # compute dtype: float32 or bfloat16 (parameters stay float32)
-    remat: bool = False  # recompute each level in the backward pass: less memory, about a third more time
+    remat: bool = False  # recompute levels in the backward pass: less memory on accelerators, a third more work
 
 
 class MelodyOutputs(NamedTuple):

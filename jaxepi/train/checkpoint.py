@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
@@ -119,6 +120,8 @@ class Checkpoints:
             while place.exists():
                 place = place.with_name(place.name + "+")
             (self.directory / str(step)).rename(place)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"set aside {step}")
         self._manager.reload()
         return place
 

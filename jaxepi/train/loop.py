@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from jaxepi.data import BatchStream, Dataset, device_batches
 from jaxepi.errors import JaxepiError
@@ -35,6 +36,9 @@ FREE_FIELDS = (
     "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
     "dataset.sample", "model.remat", "report", "compilation_cache", "epochs",
 )  # fmt: skip
+
+
+HOSTS_COMPARE_EVERY = 10  # steps; comparing makes every host wait for its device
 
 
 class Run:
@@ -231,15 +235,15 @@ class Run:
             self.log.progress("compiling the training step" if step < config.steps else "nothing left to train")
             while True:
                 # The newest loss is looked at before anything that would keep its state for good.
-                due_eval = due(step, config.eval_every, first) or (step == config.steps and step > first)
-                due_save = due(step, config.save_every, first)
                 last = self._last_reason(step, interrupted)
-                if pending and (due_eval or due_save or last):
+                due_eval = (last or due(step, config.eval_every, first)) and last != "interrupted" and step > first
+                due_save = (last or due(step, config.save_every, first)) and step > first
+                if pending and (due_eval or due_save):
                     self.report_step(*pending)
                     pending = None
-                if due_eval and last != "interrupted" and not self.evaluate(state, step):
-                    last = last or "stopped early"
-                if (due_save or last) and step > first:
+                if due_eval and not self.evaluate(state, step):
+                    last, due_save = last or "stopped early", True
+                if due_save:
                     self.save(state, step)
                 if last:
                     reason = last
@@ -260,14 +264,14 @@ class Run:
         return reason
 
     def _last_reason(self, step: int, interrupted: list[int]) -> str | None:
-        """Why the run ends here, or None. All hosts must agree, so host 0 decides where a clock or a signal does."""
+        """Why the run ends here, or None. Hosts must agree on clocks and signals, so they compare."""
         if step >= self.config.steps:
             return "finished"
         limit = self.config.max_minutes
         local = 1 if interrupted else 2 if limit is not None and self.minutes() >= limit else 0
         if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
+            if step % HOSTS_COMPARE_EVERY:
+                return None
             local = int(multihost_utils.process_allgather(jax.numpy.asarray(local)).max())
         return (None, "interrupted", "out of time")[local]
 
@@ -275,7 +279,10 @@ class Run:
         """Waits for the checkpoints and writes the closing line."""
         self.checkpoints.close()
         self.best.close()
-        self.log.record("end", step, reason=reason, minutes=self.minutes(), best=self.best.to_json())
+        self.log.record(
+            "end", step, reason=reason, minutes=self.minutes(), best=self.best.to_json(),
+            peak_memory_bytes=startup.peak_memory(),
+        )  # fmt: skip
         self.log.line(f"{reason} at step {step} after {clock(60 * self.minutes())}; run folder {self.workdir}")
         self.log.close()
 

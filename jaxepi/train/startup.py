@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,16 @@ def describe_devices() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "host": platform.node(),
     }
+
+
+def peak_memory() -> dict[str, int]:
+    """Largest memory so far in bytes: of this process, and of its first device where that is known."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale}
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in statistics:
+        peak["device"] = statistics["peak_bytes_in_use"]
+    return peak
 
 
 def unused_accelerator() -> str | None:

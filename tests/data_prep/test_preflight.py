@@ -32,7 +32,8 @@ def test_missing_and_broken_files(world, refused):
     out = world.folder / "out"
     gone = [str(w) for w in world.argv(out)]
     gone[gone.index(str(world.fasta))] = str(world.folder / "gone.fa")
-    assert "gone.fa does not exist" in refused(argv=gone)
+    refusal = refused(argv=gone)
+    assert "There is no FASTA file" in refusal and "gone.fa" in refusal
     assert "gone.bw does not exist" in refused("--bigwigs", world.folder / "gone.bw")
     raw = world.bigwigs[1].read_bytes()
     world.bigwigs[1].write_bytes(raw[: len(raw) // 2])
@@ -94,7 +95,7 @@ def test_empty_after_filtering(world, tools, refused):
     bare = tools.write_bigwig(
         world.folder / "bare.bw", world.lengths, {"chr1": (np.array([3]), np.array([5]), np.array([1.0]))}
     )
-    assert "is empty: none of its windows passes the filters" in refused("--bigwigs", bare, "--drop-empty")
+    assert "is empty: none of its candidates passes the filters" in refused("--bigwigs", bare, "--drop-empty")
 
 
 def test_unknown_words(world, refused):

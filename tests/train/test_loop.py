@@ -21,17 +21,19 @@ from jaxepi.train.startup import locked
 ROOT = Path(__file__).parents[2]
 
 
-def launch(arguments: list[str], workdir: Path, **environment: str) -> subprocess.Popen:
+def launch(arguments: list[str], workdir: Path, devices: int = 1) -> subprocess.Popen:
+    # programs that are compiled in half the time and run a little slower
+    xla = f"--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "launch.py", *arguments, f"--workdir={workdir}", "--config.report=False"]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla},
     )  # fmt: skip
 
 
-def run(arguments: list[str], workdir: Path, expect: int = 0, **environment: str) -> str:
-    process = launch(arguments, workdir, **environment)
-    out, _ = process.communicate(timeout=300)
+def run(arguments: list[str], workdir: Path, expect: int = 0, devices: int = 1) -> str:
+    process = launch(arguments, workdir, devices)
+    out, _ = process.communicate(timeout=900)
     assert process.returncode == expect, out
     return out
 
@@ -102,20 +104,19 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_bits(un
 def test_one_and_eight_devices_have_the_same_loss(uninterrupted, tmp_path):
     whole, arguments = uninterrupted
     workdir = tmp_path / "eight"
-    run(arguments, workdir, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    run(arguments, workdir, devices=8)
     assert records(workdir, "start")[0]["devices"]["count"] == 8
     ours, theirs = losses(workdir), losses(whole)
     np.testing.assert_allclose([ours[s] for s in range(1, 6)], [theirs[s] for s in range(1, 6)], rtol=2e-5)
 
 
-def test_fsdp_has_the_same_loss(uninterrupted, tmp_path, monkeypatch):
+def test_fsdp_has_the_same_loss(uninterrupted, tmp_path):
     whole, arguments = uninterrupted
     workdir = tmp_path / "fsdp"
-    flags = [*arguments, "--config.mesh.fsdp=4", "--config.steps=5"]
-    run(flags, workdir, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    flags = [*arguments, "--config.mesh.fsdp=4", "--config.steps=5", "--config.optimizer.decay_steps=20"]
+    run(flags, workdir, devices=8)
     ours, theirs = losses(workdir), losses(whole)
-    # the schedule depends on the number of steps only after the warm-up
-    np.testing.assert_allclose([ours[s] for s in range(1, 4)], [theirs[s] for s in range(1, 4)], rtol=2e-5)
+    np.testing.assert_allclose([ours[s] for s in range(1, 6)], [theirs[s] for s in range(1, 6)], rtol=2e-5)
 
 
 def test_two_processes_have_the_same_loss(uninterrupted, tmp_path):
@@ -126,7 +127,7 @@ def test_two_processes_have_the_same_loss(uninterrupted, tmp_path):
         port = probe.getsockname()[1]
     hosts = [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     processes = [launch([*arguments, *hosts, f"--process={i}"], workdir) for i in range(2)]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    outputs = [process.communicate(timeout=900)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     assert records(workdir, "start")[0]["devices"]["processes"] == 2
     ours, theirs = losses(workdir), losses(whole)
