@@ -12,6 +12,10 @@ def get_base() -> ConfigDict:
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
     config.unit = "step"  # what steps, eval_every, save_every, warmup_steps and decay_steps count: step | epoch
     config.steps = 1_000_000  # optimizer updates
+    # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*" for
+    # some of them by their path in the model. Later ones win.
+    config.init_from = ()
+    config.frozen = ()  # patterns of weights that are not trained, such as "dna.*"; () = all are
     config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
     config.log_every = 50  # steps between log lines
     config.eval_every = 5_000  # steps between evaluations of the validation split; 0 = only at the end
@@ -49,6 +53,7 @@ def get_base() -> ConfigDict:
     config.optimizer.b1 = 0.9  # decay of the first moment; sgd: momentum
     config.optimizer.b2 = 0.999  # decay of the second moment
     config.optimizer.epsilon = 1e-8  # added to the root of the second moment
+    config.optimizer.epsilon_uncorrected = False  # adam: epsilon before the bias correction, as Keras (parity)
     config.optimizer.weight_decay = 0.0  # adamw: decoupled decay
     config.optimizer.clip_norm = placeholder(float)  # largest global gradient norm; None = no clipping
     config.optimizer.accumulate = 1  # micro-batches per update

@@ -19,3 +19,16 @@ def golden():
         pytest.skip(f"golden file {system}/{file} is not here")
 
     return load
+
+
+@pytest.fixture(scope="session")
+def golden_path():
+    """golden_path(system, name): a golden file or folder, found as `golden` finds it."""
+
+    def find(system: str, name: str) -> Path:
+        for place in _PLACES:
+            if (place / system / name).exists():
+                return place / system / name
+        pytest.skip(f"golden {system}/{name} is not here")
+
+    return find

@@ -173,7 +173,7 @@ def load(
         told, trained_window = run.task.tracks, int(run.task.manifest["window"])
     else:
         model, found, content = load_released(source, system, **sizes)
-        name, trained_window = content.name, found.window
+        name, trained_window = content.name, getattr(model.config, "window", found.window)
         told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
     if found.predict is None:
         raise JaxepiError(

@@ -20,16 +20,15 @@ def from_pretrained(system: str, source: Source, **sizes: Any) -> nnx.Module:
     """A model with released weights.
 
     Args:
-      system: "melody" or "chromoformer".
-      source: a file in an original format (torch, Keras `.h5`, safetensors, `.npz`, or gzipped), or a mapping from
-        original names to arrays.
+      system: "melody", "deepcpg" or "chromoformer".
+      source: a file in an original format (torch, Keras `.h5`, safetensors, `.npz`, or gzipped), a folder as DeepCpG
+        writes it, or a mapping from original names to arrays.
       **sizes: fields of the model's config. Sizes that the tensors tell need not be given; a contradiction is an error.
 
     Raises:
       JaxepiError: unknown system or field, an unreadable or unsafe file, or tensors that do not fit, each named.
     """
-    found = get_system(system)
-    return _build(found, _bare(found, read_source(source, found.wrappers)), sizes)
+    return load_released(source, system, **sizes)[0]
 
 
 def load_released(source: Source, system: str | None = None, **sizes: Any) -> tuple[nnx.Module, System, Released]:
@@ -38,13 +37,11 @@ def load_released(source: Source, system: str | None = None, **sizes: Any) -> tu
     Raises:
       JaxepiError: as `from_pretrained`, or the file belongs to no known system.
     """
-    if system is None:
-        content = read_source(source, all_wrappers())
-        found = _recognise(content)
+    found = get_system(system) if system is not None else _recognise(read_source(source, all_wrappers()))
+    if found.open is not None:
+        content, sizes = found.open(source, sizes)
     else:
-        found = get_system(system)
-        content = read_source(source, found.wrappers)
-    content = _bare(found, content)
+        content = _bare(found, read_source(source, found.wrappers))
     return _build(found, content, sizes), found, content
 
 
@@ -53,13 +50,15 @@ def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str
 
     Args:
       model: one of ours.
-      path: `.pth` or `.pt` (as the original saves; needs PyTorch), `.npz` or `.safetensors`.
+      path: `.pth` or `.pt` (needs PyTorch), `.npz` or `.safetensors`; for DeepCpG also `.h5`, which its original reads.
       tracks: names of the output tracks, kept in the file for `jaxepi.load`; the original ignores them.
 
     Raises:
       JaxepiError: a model without an original layout, an unknown suffix, or a file that cannot be written.
     """
     system = system_of_model(model)
+    if system.write is not None and system.write(model, Path(path)):
+        return
     arrays = to_original(model, system.table(model.config))
     write_source(Path(path), arrays, system.wrappers[0], tracks)
 

@@ -1,10 +1,15 @@
 """HDF5 weight files (Keras), in the order in which the model's layers own their weights."""
 
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+
+Layers = Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]
 
 
 def read_hdf5(stream: IO[bytes], name: str) -> dict[str, np.ndarray]:
@@ -64,3 +69,36 @@ def _dataset(h5py: Any, file: Any, path: str, name: str) -> np.ndarray:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def write_keras(path: Path, layers: Layers, attributes: Mapping[str, str]) -> None:
+    """Writes a Keras model file; it appears under its name only when complete.
+
+    Args:
+      path: of the file.
+      layers: (layer name, [(weight name, array)]) in the model's order; layers without weights are listed too.
+      attributes: texts at the root, such as `model_config`.
+
+    Raises:
+      JaxepiError: h5py is not installed, or the file cannot be written.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise JaxepiError(f"{path} needs h5py: run `pip install 'jaxepi[convert]'`.") from None
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with h5py.File(partial, "w") as file:
+            file.attrs.update({name: text.encode() for name, text in attributes.items()})
+            root = file.create_group("model_weights")
+            root.attrs["layer_names"] = np.array([name.encode() for name, _ in layers])
+            for name, weights in layers:
+                group = root.require_group(name)
+                group.attrs["weight_names"] = np.array([weight.encode() for weight, _ in weights], dtype="S")
+                for weight, array in weights:
+                    group.create_dataset(weight, data=array)
+        os.replace(partial, path)
+    except OSError as problem:
+        raise JaxepiError(f"Cannot write {path} ({problem.strerror or problem}).") from problem
+    finally:
+        partial.unlink(missing_ok=True)

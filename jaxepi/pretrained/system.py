@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,10 +11,15 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.pretrained.sources import Released, Source
 from jaxepi.pretrained.table import Table
 
 # system -> module that holds its `SYSTEM`, imported when first asked for
-_SYSTEMS = {"melody": "jaxepi.pretrained.melody", "chromoformer": "jaxepi.pretrained.chromoformer"}
+_SYSTEMS = {
+    "chromoformer": "jaxepi.pretrained.chromoformer",
+    "deepcpg": "jaxepi.pretrained.deepcpg",
+    "melody": "jaxepi.pretrained.melody",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +41,9 @@ class System:
       predict: what users want of the model: one-hot (B, L, 4) -> (B, L or T, K); traceable. None for a model that
         does not read sequence.
       rename: a tensor's name in any version of the original -> the one in `table`; None if there was one version.
+      open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors
+        under the table's names, and sizes with what the file tells besides its tensors. None: names are the table's.
+      write: for formats beyond plain named arrays: (model, path) -> True if it wrote a file of this suffix.
     """
 
     name: str
@@ -50,6 +59,8 @@ class System:
     window: int
     predict: Callable[[nnx.Module, jax.Array], jax.Array] | None
     rename: Callable[[str], str] | None = None
+    open: Callable[[Source, Mapping[str, Any]], tuple[Released, dict[str, Any]]] | None = None
+    write: Callable[[nnx.Module, Path], bool] | None = None
 
 
 def known_systems() -> list[str]:

@@ -54,6 +54,21 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
+class SideBySide:
+    """Tensors of the original file that lie beside each other, along the last axis, in one array of ours.
+
+    Attributes:
+      originals: their names there, in our order.
+      path: as in `Entry`.
+      sizes: of each along the last axis.
+    """
+
+    originals: Sequence[str]
+    path: str
+    sizes: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
 class Unused:
     """A tensor that the original file holds but no computation of ours reads, such as a batch counter.
 
@@ -64,7 +79,7 @@ class Unused:
     value: np.ndarray
 
 
-Table = Sequence[Entry | Unused]
+Table = Sequence[Entry | SideBySide | Unused]
 
 
 def weights_of(model: nnx.Module) -> dict[str, nnx.Variable]:
@@ -80,6 +95,9 @@ def original_shapes(model: nnx.Module, table: Table) -> dict[str, tuple[int, ...
     for entry in table:
         if isinstance(entry, Unused):
             shapes[entry.original] = entry.value.shape
+        elif isinstance(entry, SideBySide):
+            rows = weights[entry.path].shape[:-1]
+            shapes |= {name: (*rows, size) for name, size in zip(entry.originals, entry.sizes, strict=True)}
         else:
             empty = np.broadcast_to(np.float32(0), weights[entry.path].shape)
             shapes[entry.original] = entry.transform.inverse(empty).shape
@@ -99,15 +117,18 @@ def load_into(model: nnx.Module, arrays: Mapping[str, np.ndarray], table: Table,
     optional = {entry.original for entry in table if isinstance(entry, Unused)}
     problems = _mismatches(arrays, original_shapes(model, table), optional)
     weights = weights_of(model)
-    uncovered = sorted(set(weights) - {entry.path for entry in table if isinstance(entry, Entry)})
+    uncovered = sorted(set(weights) - {entry.path for entry in table if not isinstance(entry, Unused)})
     if uncovered:
         problems.append(_listed("the table of this system lacks", uncovered))
     if problems:
         raise JaxepiError(f"The weights of {source} do not fit the model: {'; '.join(problems)}.")
     for entry in table:
-        if isinstance(entry, Entry):
+        if not isinstance(entry, Unused):
             variable = weights[entry.path]
-            value = np.ascontiguousarray(entry.transform.forward(np.asarray(arrays[entry.original])))
+            if isinstance(entry, SideBySide):
+                value = np.concatenate([np.asarray(arrays[name]) for name in entry.originals], axis=-1)
+            else:
+                value = np.ascontiguousarray(entry.transform.forward(np.asarray(arrays[entry.original])))
             old = variable.get_value()
             value = value.astype(old.dtype, copy=False)
             placed = jax.device_put(value, old.sharding) if isinstance(old, jax.Array) else jnp.asarray(value)
@@ -122,6 +143,10 @@ def to_original(model: nnx.Module, table: Table) -> dict[str, np.ndarray]:
     for entry in table:
         if isinstance(entry, Unused):
             arrays[entry.original] = entry.value
+        elif isinstance(entry, SideBySide):
+            value = np.asarray(jax.device_get(weights[entry.path].get_value()))
+            parts = np.split(value, np.cumsum(entry.sizes)[:-1], axis=-1)
+            arrays |= {n: np.ascontiguousarray(part) for n, part in zip(entry.originals, parts, strict=True)}
         else:
             value = np.asarray(jax.device_get(weights[entry.path].get_value()))
             arrays[entry.original] = np.ascontiguousarray(entry.transform.inverse(value))

@@ -18,6 +18,7 @@ Batch = dict[str, Any]
 # system -> where its task lives, imported when first asked for
 _TASKS = {
     "chromoformer": ("jaxepi.tasks.chromoformer", "ChromoformerTask"),
+    "deepcpg": ("jaxepi.tasks.deepcpg", "DeepCpGTask"),
     "melody": ("jaxepi.tasks.melody", "MelodyTask"),
 }
 

@@ -1,6 +1,7 @@
 """The training loop. It reads top to bottom: evaluate if due, save if due, next batch, step, log."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -26,6 +27,7 @@ from jaxepi.train.mesh import batch_sharding, check_batch_size, make_mesh
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.runlog import RunLog, Throughput, clock, finite, versions
 from jaxepi.train.state import Steps, TrainState, make_steps
+from jaxepi.train.transfer import start_from
 
 # what may change between two starts of one run: it moves no parameter of a step that was already counted
 FREE_FIELDS = (
@@ -62,7 +64,9 @@ class Run:
             )
         self.config = startup.in_steps(config, len(self.records) // config.batch_size)
         self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
-        self.steps: Steps = make_steps(self.task, self.optimizer, self.config.steps, config.seed, self.mesh)
+        self.steps: Steps = make_steps(
+            self.task, self.optimizer, self.config.steps, config.seed, self.mesh, tuple(config.get("frozen", ()))
+        )
         self.config_json = startup.keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
@@ -96,7 +100,7 @@ class Run:
         """
         found = self.checkpoints.restore_newest(self.steps.abstract(), self.warn)
         if found is None:
-            return self.steps.initial(), 0
+            return self.initial(), 0
         state, meta = found
         check_same_run(json.loads(meta["config"]), json.loads(self.config_json), self.workdir)
         if meta["fingerprint"] != self.dataset.fingerprint:
@@ -109,6 +113,20 @@ class Run:
         self.log.record("resume", meta["step"], checkpoint=str(self.checkpoints.directory / str(meta["step"])))
         self.log.line(f"resuming from step {meta['step']} of {self.config.steps}")
         return state, meta["step"]
+
+    def initial(self) -> TrainState:
+        """A fresh state, with the weights that config.init_from names.
+
+        Raises:
+          JaxepiError: a source cannot be read, or does not fit.
+        """
+        state, sources = self.steps.initial(), tuple(self.config.get("init_from", ()))
+        if not sources:
+            return state
+        params, rest = start_from(state.params, state.rest, sources, self.config.system)
+        self.log.line(f"weights from {', '.join(sources)}")
+        ema = None if state.ema is None else jax.tree.map(jax.numpy.copy, params)
+        return dataclasses.replace(state, params=params, rest=rest, ema=ema)
 
     def warn(self, text: str) -> None:
         self.log.line(f"warning: {text}")

@@ -1,7 +1,10 @@
 """Optimizers and learning-rate schedules by name (optax)."""
 
 import dataclasses
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from jaxepi.errors import JaxepiError, did_you_mean
@@ -21,6 +24,8 @@ class OptimizerConfig:
     b1: float = 0.9  # decay of the first moment (sgd: momentum)
     b2: float = 0.999  # decay of the second moment
     epsilon: float = 1e-8  # added to the root of the second moment
+    # adam: add epsilon to the root of the second moment before its bias correction, as Keras does (parity)
+    epsilon_uncorrected: bool = False
     weight_decay: float = 0.0  # adamw only, decoupled
     clip_norm: float | None = None  # largest global norm of the gradient; None = no clipping
     accumulate: int = 1  # micro-batches per update; the gradient is the mean over them
@@ -70,6 +75,9 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     rate = make_schedule(config, steps)
     if config.name == "adam":
         core = optax.adam(rate, config.b1, config.b2, config.epsilon)
+        if config.epsilon_uncorrected:
+            scale = scale_by_keras_adam(config.b1, config.b2, config.epsilon)
+            core = optax.chain(scale, optax.scale_by_learning_rate(rate))
     elif config.name == "adamw":
         core = optax.adamw(rate, config.b1, config.b2, config.epsilon, weight_decay=config.weight_decay)
     elif config.name == "sgd":
@@ -77,6 +85,21 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     else:
         raise _unknown("name", config.name, ("adam", "adamw", "sgd"))
     return core if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), core)
+
+
+def scale_by_keras_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """Adam in Keras's form: sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon), m and v without bias correction.
+
+    The same as optax's Adam with an epsilon that is divided by sqrt(1 - b2^t).
+    """
+    plain = optax.scale_by_adam(b1, b2)
+
+    def update(gradient: Any, state: optax.ScaleByAdamState, params: Any = None) -> tuple[Any, optax.ScaleByAdamState]:
+        _, state = plain.update(gradient, state, params)
+        correction = jnp.sqrt(1 - b2**state.count) / (1 - b1**state.count)
+        return jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + epsilon), state.mu, state.nu), state
+
+    return optax.GradientTransformation(plain.init, update)
 
 
 def _unknown(field: str, value: str, known: tuple[str, ...]) -> JaxepiError:

@@ -1,7 +1,7 @@
 """The training state and the jitted steps: pure functions of (state, batch)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxepi.tasks.base import Task
 from jaxepi.train.mesh import batch_sharding, replicated, state_shardings
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from jaxepi.train.transfer import check_frozen, chosen, trainable
 
 Batch = dict[str, jax.Array]
 EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
@@ -61,9 +62,21 @@ class Steps:
         )
 
 
-def make_steps(task: Task, config: OptimizerConfig, steps: int, seed: int, mesh: Mesh) -> Steps:
-    """Builds the model's graph and compiles nothing yet; each step compiles at its first call."""
+def make_steps(
+    task: Task, config: OptimizerConfig, steps: int, seed: int, mesh: Mesh, frozen: Sequence[str] = ()
+) -> Steps:
+    """Builds the model's graph and compiles nothing yet; each step compiles at its first call.
+
+    Weights that a pattern of `frozen` fits stay as they are and have no optimizer state; so do statistics.
+
+    Raises:
+      JaxepiError: a pattern that fits no parameter, or nothing left to train.
+    """
     optimizer, schedule = make_optimizer(config, steps), make_schedule(config, steps)
+    graphdef, abstract, _ = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
+    check_frozen(abstract, frozen)
+    if frozen:
+        optimizer = optax.masked(optimizer, trainable(abstract, frozen))
 
     def create() -> TrainState:
         key = jax.random.key(seed)
@@ -77,9 +90,8 @@ def make_steps(task: Task, config: OptimizerConfig, steps: int, seed: int, mesh:
             rng=jax.random.key_data(jax.random.fold_in(key, 1)),
         )
 
-    graphdef, _, _ = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
     shardings = state_shardings(mesh, jax.eval_shape(create))
-    objective = _objective(task, graphdef)
+    objective = _objective(task, graphdef, frozen)
 
     def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
@@ -116,15 +128,22 @@ def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
     return jax.jit(evaluate, in_shardings=(None, None, rows), out_shardings=(whole, rows))
 
 
-def _objective(task: Task, graphdef: Any) -> Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]:
-    """(params, rest, batch, rng) -> (loss, (terms, new rest))."""
+def _objective(
+    task: Task, graphdef: Any, frozen: Sequence[str]
+) -> Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]:
+    """(params, rest, batch, rng) -> (loss, (terms, new rest)); the gradient of frozen parameters is 0."""
 
     def objective(params: Any, rest: Any, batch: Batch, rng: jax.Array) -> tuple[jax.Array, tuple[Any, Any]]:
+        before = rest
+        if frozen:
+            params = chosen(trainable(params, frozen), params, jax.lax.stop_gradient(params))
         model = nnx.merge(graphdef, params, rest)
         model.train()
         inputs, targets = task.prepare(batch, rng, train=True)
         loss, terms = task.loss(task.apply(model, inputs), targets)
         _, _, rest = nnx.split(model, nnx.Param, ...)
+        if frozen:
+            rest = chosen(trainable(rest, frozen), rest, before)
         return loss, (terms, rest)
 
     return objective
