@@ -51,8 +51,8 @@ EXPECTATION = (
     "clusters of short motifs raise or lower the methylation of single tracks around them. What a model can reach is "
     "the value 'best possible': the exact rules against the measurements; the rest is the sampling of reads and noise "
     "that no sequence tells. In the few minutes of this run a narrow model learns the islands and the motifs, the "
-    "rarest last, and comes near the best possible value without reaching it; cut short, a track may stay near what CpG "
-    "density alone gives. The numbers say nothing about real genomes."
+    "rarest last, and comes near the best possible value without reaching it; cut short, a track may stay near what "
+    "CpG density alone gives. The numbers say nothing about real genomes."
 )
 
 
