@@ -11,10 +11,10 @@ def get_base() -> ConfigDict:
     config.batch_size = 32  # records of one optimizer update, over all devices and hosts
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
     config.steps = 1_000_000  # optimizer updates
-    # Passes over the training split: replaces `steps`, `eval_every` and `save_every` (one pass each); None = as they say.
+    # Passes over the training split: replaces `steps`, `eval_every` and `save_every` (a pass each); None = they count.
     config.epochs = placeholder(int)
-    # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*" for
-    # some of them by their path in the model. Later ones win.
+    # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*"
+    # for some of them by their path in the model. Later ones win.
     config.init_from = ()
     config.frozen = ()  # patterns of weights that are not trained, such as "dna.*"; () = all are
     config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
