@@ -21,10 +21,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
 from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
 from jaxepi.tasks.base import Task, make_task
+from jaxepi.train.mesh import make_mesh, replicated
 
 Meta = dict[str, Any]
 
@@ -102,11 +104,11 @@ class Checkpoints:
 
     def _check_shapes(self, step: int, abstract_state: Any) -> None:
         """A checkpoint of another model is not damage: it is told, not passed over."""
-        saved = self._manager.item_metadata(step)["state"]
+        saved = ocp.PyTreeCheckpointer().metadata(self.directory / str(step) / "state").item_metadata.tree
         shapes = {_path(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(saved)}
         for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_state):
             name, shape = _path(path), tuple(leaf.shape)
-            if shapes and shapes.get(name, shape) != shape:
+            if shapes.get(name, shape) != shape:
                 raise JaxepiError(
                     f"Checkpoint {self.directory / str(step)} holds {name} with shape {shapes[name]}, but the config "
                     f"makes {shape}; use the config of that run, or another --workdir."
@@ -186,7 +188,7 @@ class RestoredModel:
 
 
 def restore_model(workdir: Path | str, which: str = "best") -> RestoredModel:
-    """The model of a run on the default device, with no optimizer and no training code.
+    """The model of a run on the default device (on all devices, with several hosts), without its optimizer.
 
     Args:
       workdir: of the run.
@@ -220,9 +222,10 @@ def _restore_model(checkpoints: Checkpoints, step: int) -> RestoredModel:
     task = make_task(config, meta["manifest"])
     graphdef, params, rest = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
     averaged = config.optimizer.get("ema_decay") is not None
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    # several hosts read together, so that each has the whole model; one host needs it on one device only
+    everywhere = replicated(make_mesh()) if jax.process_count() > 1 else SingleDeviceSharding(jax.devices()[0])
     on_device = functools.partial(
-        jax.tree.map, lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        jax.tree.map, lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere)
     )
     wanted = {"ema" if averaged else "params": on_device(params), "rest": on_device(rest)}
     handler = ocp.PyTreeCheckpointer()
