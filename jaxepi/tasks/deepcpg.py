@@ -1,6 +1,6 @@
-"""DeepCpG as a task: one record is one CpG site, with DNA window, neighbours per cell, and labels of the observed cells.
+"""DeepCpG as a task: a record is a CpG site, with DNA window, neighbours per cell, and labels of the observed cells.
 
-Records are sparse (see docs/data_format.md); the labels become (B, H) for the H outputs that are trained, and everything
+Records are sparse (see docs/data_format.md); labels become (B, H) for the H outputs that are trained, and everything
 that may be done in more than one way happens here, on the device: missing neighbours, rounding, masking, weights.
 """
 
@@ -16,7 +16,7 @@ from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.metrics import standard_metrics, summarize
-from jaxepi.models.deepcpg import CLASSES, DeepCpG, DeepCpGConfig, DeepCpGOutputs, head_units, unit_slices
+from jaxepi.models.deepcpg import CLASSES, DeepCpG, DeepCpGConfig, DeepCpGOutputs, head_units, unit_names, unit_slices
 from jaxepi.sequence import N, one_hot
 from jaxepi.tasks import deepcpg_losses as losses
 from jaxepi.tasks.base import Batch, Task, from_section
@@ -264,11 +264,6 @@ def choose_outputs(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, 
             f"config.task.outputs chose {counts[0]}, a count of cells, which no head of DeepCpG predicts."
         )
     return chosen
-
-
-def unit_names(output: str) -> list[str]:
-    """Names of the tracks of an output: itself, or one for each variance class."""
-    return [output] if head_units(output) == 1 else [f"{output}/{k}" for k in range(CLASSES)]
 
 
 def middle(held: int, wanted: int) -> slice:

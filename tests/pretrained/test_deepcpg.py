@@ -7,7 +7,7 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
-from jaxepi.models.deepcpg import DeepCpG, DeepCpGConfig
+from jaxepi.models.deepcpg import DeepCpGConfig
 from jaxepi.pretrained import load_released
 from jaxepi.pretrained.deepcpg import RELEASED, SYSTEM
 from jaxepi.pretrained.deepcpg_keras import Description
@@ -142,7 +142,16 @@ def test_multimolecule_cells_can_be_named(golden):
     assert jaxepi.from_pretrained("deepcpg", arrays).config.outputs == ("cpg/cell_0", "cpg/cell_1", "cpg/cell_2")
 
 
-NETWORKS = ["CnnL3h256", "CnnRnn01", "ResNet01", "ResConv01", "ResAtrous01", "FcAvg", "RnnL2", "JointL3h512_CnnL1h128_RnnL1"]
+NETWORKS = [
+    "CnnL3h256",
+    "CnnRnn01",
+    "ResNet01",
+    "ResConv01",
+    "ResAtrous01",
+    "FcAvg",
+    "RnnL2",
+    "JointL3h512_CnnL1h128_RnnL1",
+]
 OUTPUTS = ("cpg/a", "cpg_stats/var", "cpg_stats/cat_var", "win_stats/1001/var", "cpg_stats/entropy", "bulk/b")
 
 
@@ -219,7 +228,7 @@ def keras_arrays(**sizes):
         ({"dna/batchnorm/x:0": np.ones(3)}, {}, "unexpected 1: dna/batchnorm/x:0"),
         ({"joint/dense_1/joint/dense_1/kernel:0": np.ones((7, 8))}, {}, r"is \(7, 8\) where \(516, 8\) was expected"),
         ({"cpg/b/cpg/b/bias:0": np.array([np.nan])}, {}, "holds NaN or infinity"),
-        ({}, {"network": "JointL1h512_CnnL2h128_RnnL1"}, "network JointL1h512_CnnL1h128_RnnL1, but network=JointL1h512_CnnL2"),
+        ({}, {"network": "JointL1h512_CnnL2h128_RnnL1"}, "but network=JointL1h512_CnnL2"),
         ({}, {"outputs": ("cpg/a.1",)}, "but outputs="),
         ({}, {"neighbours": 6}, "neighbours 4, but neighbours=6"),
         ({}, {"windows": 41}, r"Unknown size 'windows' of deepcpg \(did you mean 'window'\?\)"),
@@ -283,6 +292,15 @@ def test_load_recognises_the_file_and_predicts_probabilities(golden, golden_path
         np.testing.assert_allclose(values[:, 0, k], expected[f"out:dna:{track}"][:, 0], rtol=0, atol=2e-5)
 
 
+def test_variance_classes_are_tracks_of_their_own(golden):
+    arrays = golden("deepcpg", "heads_losses.npz")
+    outputs = [key.removeprefix("in:label:") for key in arrays.files if key.startswith("in:label:")]
+    predictor = jaxepi.load(golden_weights(arrays), outputs=outputs, window=51)
+    values = predictor.predict(arrays["in:dna"][..., ACGT_OF_ATGC].astype(np.float32))
+    columns = [predictor.tracks.index(f"cpg_stats/cat_var/{k}") for k in range(3)]
+    np.testing.assert_allclose(values[:, 0, columns], arrays["out:cpg_stats/cat_var"], rtol=0, atol=2e-5)
+
+
 def test_a_cpg_model_says_that_sequence_is_not_enough(golden_path):
     predictor = jaxepi.load(golden_path("deepcpg", "keras2_layout/cpg") / "model.h5")
     with pytest.raises(JaxepiError, match="FcAvg needs the neighbouring CpG sites"):
@@ -301,4 +319,4 @@ def test_the_table_covers_every_weight_once(network):
 def test_a_deepcpg_mapping_is_no_melody(golden):
     arrays = golden_weights(golden("deepcpg", "cpg_FcAvg.npz"))
     _, system, content = load_released(arrays)
-    assert system.name == "deepcpg" and content.tracks == ("cpg/c1", "cpg/c2")
+    assert system.name == "deepcpg" and list(content.arrays)[-1] == "cpg/c2/cpg/c2/bias:0"

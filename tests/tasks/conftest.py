@@ -78,7 +78,9 @@ class ToyRecipe(Recipe):
         value = (random.random(len(cell)) < level).astype(np.float32)
         if self.fractional:
             value[:1] = 0.5
-            state = np.where(missing, np.nan, np.where(np.arange(len(CELLS))[:, None] == 2, state / 2, state)).astype(np.float16)
+            state = np.where(missing, np.nan, np.where(np.arange(len(CELLS))[:, None] == 2, state / 2, state)).astype(
+                np.float16
+            )
         else:
             value, state = value.astype(np.uint8), np.where(missing, 255, state).astype(np.uint8)
         mean = value.mean() if len(value) > 1 else np.nan
@@ -107,7 +109,10 @@ class ToyRecipe(Recipe):
             "statistics": STATISTICS,
             "annotations": [],
             "tracks": [f"cpg/{cell}" for cell in CELLS] + STATISTICS,
-            "class_counts": {"cpg/cellA": [30, 10], "cpg/cellB": [10, 10], "cpg/cellC": [5, 15], "cpg_stats/cat_var": [3, 1, 1]},
+            "class_counts": {
+                **{"cpg/cellA": [30, 10], "cpg/cellB": [10, 10], "cpg/cellC": [5, 15]},
+                "cpg_stats/cat_var": [3, 1, 1],
+            },
             "splits": {split: {"records": tally.sums["records"]} for split, tally in tallies.items()},
         }  # fmt: skip
 
