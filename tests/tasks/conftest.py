@@ -1,26 +1,7 @@
-"""The real demo genes of Chromoformer, where they are."""
-
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-@pytest.fixture(scope="session")
-def demo_genes():
-    """demo_genes(genes or None): their records."""
-    from chromoformer_genes import demo_records
-
-    def load(genes=None):
-        records = demo_records(genes)
-        return records if records is not None else pytest.skip("the demo data are not here")
-
-    return load
-"""A small DeepCpG dataset: random sites whose states follow their neighbours and the base before them."""
+"""The real demo genes of Chromoformer, where they are, and a small made-up DeepCpG dataset."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +9,8 @@ import pytest
 
 from data_prep import dataset as prepared
 from data_prep.recipe import Block, BlockResult, Feature, Recipe, Tally
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 CELLS = ["cellA", "cellB", "cellC"]
 STATISTICS = ["cpg_stats/cat_var", "cpg_stats/entropy", "cpg_stats/mean", "cpg_stats/var"]
@@ -132,3 +115,15 @@ def deepcpg_dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def deepcpg_manifest(deepcpg_dataset) -> dict:
     return json.loads((deepcpg_dataset / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def demo_genes():
+    """demo_genes(genes or None): their records."""
+    from chromoformer_genes import demo_records
+
+    def load(genes=None):
+        records = demo_records(genes)
+        return records if records is not None else pytest.skip("the demo data are not here")
+
+    return load
