@@ -12,8 +12,8 @@ def get_base() -> ConfigDict:
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
     config.unit = "step"  # what steps, eval_every, save_every, warmup_steps and decay_steps count: step | epoch
     config.steps = 1_000_000  # optimizer updates
-    # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*" for
-    # some of them by their path in the model. Later ones win.
+    # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*"
+    # for some of them by their path in the model. Later ones win.
     config.init_from = ()
     config.frozen = ()  # patterns of weights that are not trained, such as "dna.*"; () = all are
     config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit

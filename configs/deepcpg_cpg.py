@@ -4,8 +4,8 @@ Paper     as configs/deepcpg_dna.py
 Data      as configs/deepcpg_dna.py; --fasta may be left out
 Run       python launch.py --config configs/deepcpg_cpg.py --workdir runs/deepcpg_cpg
 Hardware  any GPU, or a CPU (0.8 M parameters, batch 128)
-Expected  Not published for the CpG network alone. Metric: auc_cpg_per_track_mean, see configs/deepcpg_dna.py. Compare with
-          the mean state of the two nearest observed neighbours in the same cell.
+Expected  Not published for the CpG network alone. Metric: auc_cpg_per_track_mean, see configs/deepcpg_dna.py. Compare
+          with the mean state of the two nearest observed neighbours in the same cell.
 
 Variants  :paper   as configs/deepcpg_dna.py
 """

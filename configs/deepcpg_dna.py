@@ -2,17 +2,17 @@
 
 Paper     Angermueller et al., DeepCpG: accurate prediction of single-cell DNA methylation states using deep learning,
           Genome Biology 2017, doi 10.1186/s13059-017-1189-z
-Data      GRCm38 and the single-cell profiles of GSE56879 (Smallwood et al. 2014: 18 serum or 12 2i cells), one file a cell:
+Data      GRCm38 and the single-cell profiles of GSE56879 (Smallwood et al. 2014: 18 serum or 12 2i cells), a file each:
           python -m data_prep deepcpg --fasta mm10.fa --profiles cells/*.tsv.gz --cpg-wlen 50 --out data/deepcpg
           Split by chromosome as in the paper: train 1 3 5 7 9 11, test 2 4 6 8 10 12, validation the others.
 Run       python launch.py --config configs/deepcpg_dna.py --workdir runs/deepcpg_dna
 Hardware  any GPU (4.1 M parameters, batch 128), or a CPU for a few cells. Hours are not published.
-Expected  Not published for the DNA network alone. The three stages are this config, deepcpg_cpg.py and deepcpg_joint.py, whose
-          header has the figures. Metric: auc_cpg_per_track_mean = per cell the area under the ROC curve over the observed
-          sites of the split, then the mean over cells.
+Expected  Not published for the DNA network alone. The three stages are this config, deepcpg_cpg.py and
+          deepcpg_joint.py, whose header has the figures. Metric: auc_cpg_per_track_mean = per cell the area under the
+          ROC curve over the observed sites of the split, then the mean over cells.
 
-Variants  :paper   as the original program trains: masked labels weigh 1e-7 and each loss is divided by all rows, neighbours
-                   that are missing have state 0, labels are rounded, Keras's Adam, the best by validation loss
+Variants  :paper   as the original program trains: masked labels weigh 1e-7 and each loss is divided by all rows,
+                   states of missing neighbours are 0, labels are rounded, Keras's Adam, the best by validation loss
 """
 
 from ml_collections import ConfigDict

@@ -61,7 +61,7 @@ class Confusion:
         return _ratio(self.tp, self.tp + self.fn, 0.0)
 
     def true_negative_rate(self) -> float:
-        """NaN without a negative label; 1 if labels and predictions are all of one and the same class (the original)."""
+        """NaN without a negative label; 1 if labels and predictions are all of one same class (the original)."""
         if not self.fp and not self.fn and (not self.tp or not self.tn):
             return 1.0
         return _ratio(self.tn, self.tn + self.fp)

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-
 glorot = nnx.initializers.glorot_uniform()
 orthogonal = nnx.initializers.orthogonal()
 

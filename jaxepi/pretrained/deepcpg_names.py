@@ -1,8 +1,8 @@
 """Released DeepCpG tensors, whatever wrote them, under one set of names and in one layout (that of Keras 2).
 
 The names in a file depend on its history: Keras 1 or 2, a model built at once or from loaded parts, numbers that went
-on counting. What a tensor is follows from the module and kind of its layer, and its rank among the numbers of that kind:
-the layers of a module are made in one go, so their numbers ascend, wherever they start.
+on counting. What a tensor is follows from the module and kind of its layer, and its rank among the numbers of that
+kind: the layers of a module are made in one go, so their numbers ascend, wherever they start.
 MultiMolecule's state dicts (torch layout, five channels) are told by their own names.
 """
 

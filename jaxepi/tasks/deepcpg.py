@@ -1,6 +1,6 @@
-"""DeepCpG as a task: one record is one CpG site, with DNA window, neighbours per cell, and labels of the observed cells.
+"""DeepCpG as a task: a record is a CpG site, with DNA window, neighbours per cell, and labels of the observed cells.
 
-Records are sparse (see docs/data_format.md); the labels become (B, H) for the H outputs that are trained, and everything
+Records are sparse (see docs/data_format.md); labels become (B, H) for the H outputs that are trained, and everything
 that may be done in more than one way happens here, on the device: missing neighbours, rounding, masking, weights.
 """
 

@@ -104,11 +104,11 @@ class Checkpoints:
 
     def _check_shapes(self, step: int, abstract_state: Any) -> None:
         """A checkpoint of another model is not damage: it is told, not passed over."""
-        saved = self._manager.item_metadata(step)["state"]
+        saved = ocp.PyTreeCheckpointer().metadata(self.directory / str(step) / "state").item_metadata.tree
         shapes = {_path(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(saved)}
         for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_state):
             name, shape = _path(path), tuple(leaf.shape)
-            if shapes and shapes.get(name, shape) != shape:
+            if shapes.get(name, shape) != shape:
                 raise JaxepiError(
                     f"Checkpoint {self.directory / str(step)} holds {name} with shape {shapes[name]}, but the config "
                     f"makes {shape}; use the config of that run, or another --workdir."

@@ -81,7 +81,10 @@ def test_chunk_means_are_the_originals_and_differ_from_the_whole(golden, golden_
     labels, predictions = pipeline(golden("deepcpg", "eval_pipeline/expected.npz"))
     sizes = checks.chunk_sizes(FILES, 100)
     assert sizes == [128, 104] and checks.chunk_sizes(FILES, 0) == [232]
-    for size, rows in ((100, checks.chunk_mean_report(labels, predictions, sizes)), (0, checks.whole_report(labels, predictions))):
+    for size, rows in (
+        (100, checks.chunk_mean_report(labels, predictions, sizes)),
+        (0, checks.whole_report(labels, predictions)),
+    ):
         expected = table(golden_path("deepcpg", f"eval_pipeline/expected_report_evalsize{size}.tsv"))
         found = {(row.metric, row.output): row.value for row in rows}
         assert len(found) == len(expected) == 28

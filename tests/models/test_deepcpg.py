@@ -80,7 +80,9 @@ def inputs(arrays, dtype):
 
 
 def in_double(model):
-    nnx.update(model, jax.tree.map(lambda x: x.astype(jnp.float64), nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))))
+    nnx.update(
+        model, jax.tree.map(lambda x: x.astype(jnp.float64), nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat)))
+    )
     return model
 
 
@@ -133,7 +135,7 @@ def test_official_size(golden, file):
 
 @pytest.mark.parametrize("debiased", [True, False])
 def test_normalisation_while_training(golden, debiased):
-    """Two training passes: the golden statistics are Keras's debiased ones; the ordinary average follows its formula."""
+    """Two training passes: the golden statistics are Keras's debiased ones; the ordinary average has its formula."""
     arrays, steps = golden("deepcpg", "dna_ResNet01.npz"), golden("deepcpg", "bn_train_mode_ResNet01.npz")
     with jax.enable_x64(True):
         model = jaxepi.from_pretrained("deepcpg", weights(arrays), debiased_norm=debiased, dtype="float64")

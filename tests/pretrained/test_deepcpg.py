@@ -7,7 +7,7 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
-from jaxepi.models.deepcpg import DeepCpG, DeepCpGConfig
+from jaxepi.models.deepcpg import DeepCpGConfig
 from jaxepi.pretrained import load_released
 from jaxepi.pretrained.deepcpg import RELEASED, SYSTEM
 from jaxepi.pretrained.deepcpg_keras import Description
@@ -142,7 +142,16 @@ def test_multimolecule_cells_can_be_named(golden):
     assert jaxepi.from_pretrained("deepcpg", arrays).config.outputs == ("cpg/cell_0", "cpg/cell_1", "cpg/cell_2")
 
 
-NETWORKS = ["CnnL3h256", "CnnRnn01", "ResNet01", "ResConv01", "ResAtrous01", "FcAvg", "RnnL2", "JointL3h512_CnnL1h128_RnnL1"]
+NETWORKS = [
+    "CnnL3h256",
+    "CnnRnn01",
+    "ResNet01",
+    "ResConv01",
+    "ResAtrous01",
+    "FcAvg",
+    "RnnL2",
+    "JointL3h512_CnnL1h128_RnnL1",
+]
 OUTPUTS = ("cpg/a", "cpg_stats/var", "cpg_stats/cat_var", "win_stats/1001/var", "cpg_stats/entropy", "bulk/b")
 
 
@@ -219,7 +228,7 @@ def keras_arrays(**sizes):
         ({"dna/batchnorm/x:0": np.ones(3)}, {}, "unexpected 1: dna/batchnorm/x:0"),
         ({"joint/dense_1/joint/dense_1/kernel:0": np.ones((7, 8))}, {}, r"is \(7, 8\) where \(516, 8\) was expected"),
         ({"cpg/b/cpg/b/bias:0": np.array([np.nan])}, {}, "holds NaN or infinity"),
-        ({}, {"network": "JointL1h512_CnnL2h128_RnnL1"}, "network JointL1h512_CnnL1h128_RnnL1, but network=JointL1h512_CnnL2"),
+        ({}, {"network": "JointL1h512_CnnL2h128_RnnL1"}, "but network=JointL1h512_CnnL2"),
         ({}, {"outputs": ("cpg/a.1",)}, "but outputs="),
         ({}, {"neighbours": 6}, "neighbours 4, but neighbours=6"),
         ({}, {"windows": 41}, r"Unknown size 'windows' of deepcpg \(did you mean 'window'\?\)"),

@@ -1,26 +1,10 @@
-"""The real demo genes of Chromoformer, where they are."""
+"""The real demo genes of Chromoformer, where they are; and a small DeepCpG dataset.
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-@pytest.fixture(scope="session")
-def demo_genes():
-    """demo_genes(genes or None): their records."""
-    from chromoformer_genes import demo_records
-
-    def load(genes=None):
-        records = demo_records(genes)
-        return records if records is not None else pytest.skip("the demo data are not here")
-
-    return load
-"""A small DeepCpG dataset: random sites whose states follow their neighbours and the base before them."""
+Its random sites have states that follow their neighbours and the base before them.
+"""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +12,8 @@ import pytest
 
 from data_prep import dataset as prepared
 from data_prep.recipe import Block, BlockResult, Feature, Recipe, Tally
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 CELLS = ["cellA", "cellB", "cellC"]
 STATISTICS = ["cpg_stats/cat_var", "cpg_stats/entropy", "cpg_stats/mean", "cpg_stats/var"]
@@ -78,7 +64,9 @@ class ToyRecipe(Recipe):
         value = (random.random(len(cell)) < level).astype(np.float32)
         if self.fractional:
             value[:1] = 0.5
-            state = np.where(missing, np.nan, np.where(np.arange(len(CELLS))[:, None] == 2, state / 2, state)).astype(np.float16)
+            state = np.where(missing, np.nan, np.where(np.arange(len(CELLS))[:, None] == 2, state / 2, state)).astype(
+                np.float16
+            )
         else:
             value, state = value.astype(np.uint8), np.where(missing, 255, state).astype(np.uint8)
         mean = value.mean() if len(value) > 1 else np.nan
@@ -107,7 +95,10 @@ class ToyRecipe(Recipe):
             "statistics": STATISTICS,
             "annotations": [],
             "tracks": [f"cpg/{cell}" for cell in CELLS] + STATISTICS,
-            "class_counts": {"cpg/cellA": [30, 10], "cpg/cellB": [10, 10], "cpg/cellC": [5, 15], "cpg_stats/cat_var": [3, 1, 1]},
+            "class_counts": {
+                **{"cpg/cellA": [30, 10], "cpg/cellB": [10, 10], "cpg/cellC": [5, 15]},
+                "cpg_stats/cat_var": [3, 1, 1],
+            },
             "splits": {split: {"records": tally.sums["records"]} for split, tally in tallies.items()},
         }  # fmt: skip
 
@@ -127,3 +118,15 @@ def deepcpg_dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def deepcpg_manifest(deepcpg_dataset) -> dict:
     return json.loads((deepcpg_dataset / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def demo_genes():
+    """demo_genes(genes or None): their records."""
+    from chromoformer_genes import demo_records
+
+    def load(genes=None):
+        records = demo_records(genes)
+        return records if records is not None else pytest.skip("the demo data are not here")
+
+    return load

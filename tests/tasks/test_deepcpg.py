@@ -1,4 +1,5 @@
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -210,7 +211,10 @@ def test_merged_evaluation_loss_is_that_of_one_batch(deepcpg_manifest, deepcpg_d
 
 def original_rows(arrays):
     """The sites that the original prepared, as records, and the manifest to match."""
-    cells, files = ["cellA", "cellB", "cellC", "cellD"], sorted({key.split(":")[1] for key in arrays.files if ".h5" in key})
+    cells, files = (
+        ["cellA", "cellB", "cellC", "cellD"],
+        sorted({key.split(":")[1] for key in arrays.files if ".h5" in key}),
+    )
 
     def joined(name):
         return np.concatenate([arrays[f"out:{file}:/{name}"] for file in files])
@@ -278,6 +282,7 @@ def test_staged_training_learns_keeps_frozen_weights_and_resumes(deepcpg_dataset
         config = small(get_config(f"deepcpg_{name}"), deepcpg_dataset)
         config.optimizer.learning_rate = 1e-3
         assert train(config, tmp_path / name) == "finished"
+    check_passes(tmp_path / "dna", batches=8, rate=1e-3)
     sources = (f"{tmp_path / 'dna'}::dna.*", f"{tmp_path / 'cpg'}::cpg.*")
 
     def joint(workdir, epochs):
@@ -302,6 +307,16 @@ def test_staged_training_learns_keeps_frozen_weights_and_resumes(deepcpg_dataset
     results = evaluate_run(tmp_path / "joint", None, "test", "best", report=False)
     assert results["test"].records == 50
     assert results["test"].summary["auc_cpg_per_track_mean"] > 0.65
+
+
+def check_passes(workdir, batches, rate):
+    """Evaluated once a pass, and the learning rate falls once a pass."""
+    lines = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "eval"] == [batches, 2 * batches]
+    for line in lines:
+        if line["kind"] == "train":
+            passes = (line["step"] - 1) // batches
+            np.testing.assert_allclose(line["terms"]["learning_rate"], rate * 0.975**passes, rtol=1e-6)
 
 
 def toy_like(dataset):

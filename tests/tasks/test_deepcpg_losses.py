@@ -70,7 +70,11 @@ def test_losses_of_all_heads_are_the_originals(golden, balanced):
             for h, output in enumerate(outputs):
                 np.testing.assert_allclose(ours[:, h], arrays[f"in:sample_weight:{output}"], rtol=1e-10)
         for output in outputs:
-            known = arrays["in:label_onehot:cpg_stats/cat_var"] if output.endswith("cat_var") else arrays[f"in:label:{output}"]
+            known = (
+                arrays["in:label_onehot:cpg_stats/cat_var"]
+                if output.endswith("cat_var")
+                else arrays[f"in:label:{output}"]
+            )
             values = training_metrics(output, known, np.asarray(predicted.heads[output]))
             logged = [key.rsplit(":", 1)[1] for key in arrays.files if key.startswith(f"loss:{output}:")]
             assert set(logged) - {"loss"} <= set(values)

@@ -156,6 +156,7 @@ def test_accumulation_equals_the_mean_of_its_micro_batches(config, tmp_path):
     config.task.focal, config.task.average_weight, config.task.recordless = "none", 0.0, "unmethylated"
     config.task.reverse_complement = False
     config.steps, config.log_every, config.eval_every = 2, 1, 0
+    config.optimizer.schedule = "constant"
     train(config, tmp_path / "one")
     config.optimizer.accumulate = 4
     train(config, tmp_path / "four")
@@ -182,6 +183,7 @@ def test_another_config_in_the_same_folder_is_refused():
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(config, tmp_path):
     config.steps, config.save_every, config.eval_every = 4, 1, 0
+    config.optimizer.schedule = "constant"
     train(config, tmp_path)
     config.steps, config.optimizer.learning_rate = 40, float("inf")
     with pytest.raises(JaxepiError, match=r"config\.optimizer\.learning_rate is inf"):
