@@ -234,8 +234,10 @@ def roc_and_pr(result: EvalResult) -> Figure | None:
         if f"{region}/{x}" in curves and 1 < len(result.tracks) <= MAX_THIN_LINES:
             lines = zip(curves[f"{region}/{x}"], curves[f"{region}/{y}"], result.tracks, strict=True)
             for number, (one_x, one_y, track) in enumerate(lines):
-                named = {"color": SERIES[1 + number], "lw": 1.0, "label": literal(track, 24)}
-                ax.plot(one_x, one_y, **(named if few else {"color": SKY, "lw": 0.6, "alpha": 0.6}))
+                look = {"color": SKY, "lw": 0.6, "alpha": 0.6}
+                if few:
+                    look = {"color": SERIES[1 + number], "lw": 1.0, "label": literal(track, 24)}
+                ax.plot(one_x, one_y, **look)
             if few and x == "fpr":
                 ax.legend(fontsize=7, frameon=False, loc="center right")
         flat_x, flat_y = curves[f"{region}/{x}_flat"][0], curves[f"{region}/{y}_flat"][0]
