@@ -6,13 +6,14 @@
 Both get the same made-up batch (18 cells, 1001 bp, 50 neighbours, one label in five) and the same weights; the loss is
 the mean cross-entropy over the observed labels, the optimizer is Adam, and the penalties of weights are left out, which
 the package does not have. `error` is the largest difference of logits before the first step; `loss` and `torch.loss`
-are those of the last. MultiMolecule has the DNA network only, so the joint one is PyTorch of our own: `torch.model` says.
+are those of the last. MultiMolecule has the DNA network only, so the joint one is our own PyTorch: see `torch.model`.
 """
 
 import argparse
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from measure import interleaved, machine, peak_rss_mb, print_json, ratios
@@ -81,7 +82,7 @@ def measure(workload: Workload, repeats: int) -> dict[str, Any]:
     batch = device_batch(workload)
     step = Step(workload)
     model = task.build_model(nnx.Rngs(0))
-    nnx.update(model, step.start().params)
+    nnx.update(model, jax.tree.map(jnp.copy, step.start().params))  # the step gives its own away
     graph, weights = nnx.split(model)
 
     @jax.jit

@@ -4,6 +4,7 @@ MultiMolecule (AGPL) is only imported, if it is installed; it has no CpG and no 
 from their formulas (`TorchJoint`). Without the package the DNA network is written here too, and `package` says so.
 """
 
+import importlib.metadata
 from typing import Any
 
 import jax
@@ -133,9 +134,7 @@ def port(model: DeepCpG) -> tuple[torch.nn.Module, str]:
     if model.joint is not None:
         return TorchJoint(model), "own PyTorch of the joint network"
     try:
-        import multimolecule
-
-        return Package(model), f"multimolecule {multimolecule.__version__}"
+        return Package(model), f"multimolecule {importlib.metadata.version('multimolecule')}"
     except ImportError:
         return TorchDna(model), "own PyTorch of the DNA network"
 
