@@ -4,9 +4,10 @@
 
 The data sets lie outside the project (see --data); each is one stretch of a human chromosome with measured CpGs. The
 stretch is cut into blocks of 100 kb: of seven in a row one is held out for validation and one for the test. Baselines:
-the track's training mean, and a linear and a logistic regression on CpG density, GC and N content around
-the CpG at several scales (their features may look beyond the model's window). All are fitted on the training
-blocks, and all numbers are over both letters of the measured CpGs of the test windows.
+the track's training mean, and a linear and a logistic regression on CpG density, GC and N content around the CpG at
+several scales up to 5 kb to each side, as far as the model's window reaches; and the same two with one more scale,
+25 kb to each side, which tells how much lies outside the window. All are fitted on the training blocks, and all numbers
+are over both letters of the measured CpGs of the test windows.
 """
 
 import argparse
@@ -49,7 +50,8 @@ SETS = {
 }
 BLOCK = 100_000  # bp, so that held-out windows are far from most training windows
 PATTERN = ("train", "train", "valid", "train", "train", "test", "train")
-REACHES = (50, 125, 250, 500, 1000, 2500, 5000, 25_000)  # bp to each side, of the baselines' features
+REACHES = (50, 125, 250, 500, 1000, 2500, 5000)  # bp to each side, of the baselines' features: what a window shows
+FAR = 25_000  # bp to each side, of one more feature set that sees more than the model's window
 
 
 def prepare(chosen: dict[str, Any], data: Path, work: Path) -> Path:
@@ -90,13 +92,13 @@ def measured(dataset: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(positions), np.concatenate(values)
 
 
-def features(codes: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """CpG density, GC and N content (n, 3 x reaches), with their squares, around each position."""
+def features(codes: np.ndarray, positions: np.ndarray, reaches: tuple[int, ...]) -> np.ndarray:
+    """CpG density, GC and N content with their roots and squares (n, 9 x reaches) around each position."""
     dyad = np.append((codes[:-1] == 1) & (codes[1:] == 2), False)
     columns = []
     for mark in (dyad, (codes == 1) | (codes == 2), codes == 4):
         total = np.concatenate([[0], np.cumsum(mark)])
-        for reach in REACHES:
+        for reach in reaches:
             low, high = np.maximum(positions - reach, 0), np.minimum(positions + reach + 1, len(codes))
             share = (total[high] - total[low]) / (high - low)
             columns += [share, np.sqrt(share), share**2]
@@ -110,21 +112,19 @@ def baselines(dataset: Any, codes: np.ndarray) -> dict[str, dict[str, list[float
     from sklearn.preprocessing import StandardScaler
 
     (train_at, train_beta), (test_at, test_beta) = measured(dataset, "train"), measured(dataset, "test")
-    train_x, test_x = features(codes, train_at), features(codes, test_at)
-    found: dict[str, dict[str, list[float]]] = {
-        name: {"auc": [], "pearson": []} for name in ("track_mean", "linear", "logistic")
-    }
+    found: dict[str, dict[str, list[float]]] = {}
     for track in range(train_beta.shape[1]):
         fit, use = ~np.isnan(train_beta[:, track]), ~np.isnan(test_beta[:, track])
         y, truth = train_beta[fit, track], test_beta[use, track]
-        linear = make_pipeline(StandardScaler(), Ridge(1.0)).fit(train_x[fit], y)
-        logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(train_x[fit], y > 0.5)
-        guesses = {
-            "track_mean": np.full(use.sum(), y.mean()),
-            "linear": linear.predict(test_x[use]),
-            "logistic": logistic.predict_proba(test_x[use])[:, 1],
-        }
+        guesses = {"track_mean": np.full(use.sum(), y.mean())}
+        for suffix, reaches in (("", REACHES), ("_far", (*REACHES, FAR))):
+            train_x, test_x = features(codes, train_at[fit], reaches), features(codes, test_at[use], reaches)
+            linear = make_pipeline(StandardScaler(), Ridge(1.0)).fit(train_x, y)
+            logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(train_x, y > 0.5)
+            guesses[f"linear{suffix}"] = linear.predict(test_x)
+            guesses[f"logistic{suffix}"] = logistic.predict_proba(test_x)[:, 1]
         for name, guess in guesses.items():
+            found.setdefault(name, {"auc": [], "pearson": []})
             found[name]["auc"].append(round(float(auc(guess, truth > 0.5)), 4))
             constant = np.ptp(guess) == 0
             found[name]["pearson"].append(None if constant else round(float(np.corrcoef(guess, truth)[0, 1]), 4))
@@ -166,7 +166,7 @@ def main() -> None:
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "real", help="folder of the sets"
     )
     parser.add_argument("--minutes", type=float, default=15.0, help="training time")
-    parser.add_argument("--steps", type=int, default=1_500, help="length of the cosine schedule in updates")
+    parser.add_argument("--steps", type=int, default=1_300, help="length of the cosine schedule in updates")
     parser.add_argument("--width", type=int, default=64, help="channels of the trunk")
     parser.add_argument("--set-field", nargs="*", default=[], help="further --config.x=y for launch.py")
     parser.add_argument("--work", type=Path, help="folder for the dataset and the run; default: a temporary one")

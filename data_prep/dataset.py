@@ -153,7 +153,10 @@ def _write(
     tallies = {split: Tally() for split in work}
     processes = execution.processes or available_processes()
     total = sum(block.size for blocks in work.values() for block in blocks)
-    with block_map(recipe, processes) as mapped, _progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar:
+    with (
+        block_map(recipe, processes) as mapped,
+        _progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar,
+    ):
         # The workers are busy while TensorFlow is loaded here.
         records = {
             split: _records(split, mapped(blocks), blocks, tallies[split], bar) for split, blocks in work.items()
@@ -207,7 +210,14 @@ def _progress_bar(name: str, unit: str, total: int, shown: bool) -> Any:
     from tqdm import tqdm
 
     form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit_text}, {rate_fmt}, {remaining} left"
-    return tqdm(total=total, desc=name, unit=f" {unit}", bar_format=form.replace("{unit_text}", unit), disable=not shown, mininterval=0.5)
+    return tqdm(
+        total=total,
+        desc=name,
+        unit=f" {unit}",
+        bar_format=form.replace("{unit_text}", unit),
+        disable=not shown,
+        mininterval=0.5,
+    )
 
 
 def index_shards(folder: Path) -> None:

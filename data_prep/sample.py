@@ -50,8 +50,8 @@ EXPECTATION = (
     "The sample is synthetic and its rules are known (raw/README.md): CpG density within 150 bp sets the islands, and "
     "clusters of short motifs raise or lower the methylation of single tracks around them. What a model can reach is "
     "the value 'best possible': the exact rules against the measurements; the rest is the sampling of reads and noise "
-    "that no sequence tells. In the few minutes of this run a narrow model learns the islands and most motifs. It cannot "
-    "be expected to reach the best possible value, and the rarest motifs come last, so that a track may stay near what "
+    "that no sequence tells. In the few minutes of this run a narrow model learns the islands and the motifs, the "
+    "rarest last, and comes near the best possible value without reaching it; cut short, a track may stay near what "
     "CpG density alone gives. The numbers say nothing about real genomes."
 )
 

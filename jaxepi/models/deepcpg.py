@@ -57,8 +57,8 @@ class DeepCpGConfig:
 
     @property
     def tracks(self) -> int:
-        """Outputs that are one number a site."""
-        return sum(head_units(output) == 1 for output in self.outputs)
+        """Numbers that are predicted for a site."""
+        return sum(map(head_units, self.outputs))
 
     @property
     def hidden_units(self) -> int | None:
@@ -118,6 +118,11 @@ def head_kind(output: str) -> str:
 def head_units(output: str) -> int:
     """Units of a head: 3 variance classes, or one."""
     return CLASSES if head_kind(output) == "softmax" else 1
+
+
+def unit_names(output: str) -> list[str]:
+    """Names of the tracks of an output: itself, or one for each variance class."""
+    return [output] if head_units(output) == 1 else [f"{output}/{k}" for k in range(CLASSES)]
 
 
 class DeepCpGOutputs(NamedTuple):

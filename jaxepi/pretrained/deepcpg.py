@@ -20,10 +20,10 @@ from jaxepi.models.deepcpg import (
     DeepCpG,
     DeepCpGConfig,
     Parts,
-    head_kind,
     head_units,
     network_name,
     parse_network,
+    unit_names,
 )
 from jaxepi.models.deepcpg_layers import NormSteps
 from jaxepi.pretrained.deepcpg_description import find_description, read_description, weights_in
@@ -145,7 +145,7 @@ def open_source(source: Source, sizes: Mapping[str, Any]) -> tuple[Released, dic
     if not asked and _unnamed_heads(arrays):
         known = RELEASED.get((network or "", len(heads_of(arrays))))
         arrays = _renamed(arrays, known) if known else arrays
-    content = dataclasses.replace(content, arrays=arrays, tracks=heads_of(arrays) or None)
+    content = dataclasses.replace(content, arrays=arrays, tracks=None)  # the heads' names are the tracks
     told |= {"window": _window(arrays, network), **told, **sizes}
     if asked:
         told["outputs"] = asked
@@ -267,13 +267,13 @@ def _probabilities(model: DeepCpG, x: jax.Array) -> jax.Array:
             f"{model.config.network} needs the neighbouring CpG sites besides the sequence: predict with a dataset of "
             "`python -m data_prep deepcpg`."
         )
-    outputs = model(x)
-    return jax.numpy.stack([outputs.heads[output] for output in single_outputs(model.config)], axis=-1)[:, None]
+    heads = model(x).heads
+    columns = [heads[output].reshape(len(x), -1) for output in model.config.outputs]
+    return jax.numpy.concatenate(columns, axis=1)[:, None]
 
 
-def single_outputs(config: DeepCpGConfig) -> tuple[str, ...]:
-    """The outputs that are one number a site."""
-    return tuple(output for output in config.outputs if head_kind(output) != "softmax")
+def _tracks(config: DeepCpGConfig) -> tuple[str, ...]:
+    return tuple(name for output in config.outputs for name in unit_names(output))
 
 
 SYSTEM = System(
@@ -291,7 +291,7 @@ SYSTEM = System(
     sizes=_sizes,
     build=_build,
     table=table,
-    tracks=single_outputs,
+    tracks=_tracks,
     window=1001,
     predict=_probabilities,
     open=open_source,

@@ -4,6 +4,7 @@ Layers, their names and their order are those that the original's model builders
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -224,7 +225,9 @@ def write_model(model: DeepCpG, path: Path, table: Table) -> bool:
         # an input layer is called as the scope of its network, and a scaled head as the unnamed layer before it
         layers.append((name, [] if layer["class_name"] in ("InputLayer", "ScaledSigmoid") else weights))
     write_keras(path, layers, {"model_config": text, "keras_version": KERAS_VERSION, "backend": "tensorflow"})
-    path.with_name("model.json").write_text(text)
+    partial = path.with_name(f".model.json.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, path.with_name("model.json"))
     return True
 
 

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.groups import Groups
 from jaxepi.evaluate.metrics import standard_metrics, summarize
-from jaxepi.models.deepcpg import CLASSES, DeepCpG, DeepCpGConfig, DeepCpGOutputs, head_units, unit_slices
+from jaxepi.models.deepcpg import CLASSES, DeepCpG, DeepCpGConfig, DeepCpGOutputs, head_units, unit_names, unit_slices
 from jaxepi.models.deepcpg_networks import first_filters
 from jaxepi.sequence import N, one_hot
 from jaxepi.tasks import deepcpg_losses as losses
@@ -284,11 +284,6 @@ def choose_outputs(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, 
             f"config.task.outputs chose {counts[0]}, a count of cells, which no head of DeepCpG predicts."
         )
     return chosen
-
-
-def unit_names(output: str) -> list[str]:
-    """Names of the tracks of an output: itself, or one for each variance class."""
-    return [output] if head_units(output) == 1 else [f"{output}/{k}" for k in range(CLASSES)]
 
 
 def middle(held: int, wanted: int) -> slice:

@@ -292,6 +292,15 @@ def test_load_recognises_the_file_and_predicts_probabilities(golden, golden_path
         np.testing.assert_allclose(values[:, 0, k], expected[f"out:dna:{track}"][:, 0], rtol=0, atol=2e-5)
 
 
+def test_variance_classes_are_tracks_of_their_own(golden):
+    arrays = golden("deepcpg", "heads_losses.npz")
+    outputs = [key.removeprefix("in:label:") for key in arrays.files if key.startswith("in:label:")]
+    predictor = jaxepi.load(golden_weights(arrays), outputs=outputs, window=51)
+    values = predictor.predict(arrays["in:dna"][..., ACGT_OF_ATGC].astype(np.float32))
+    columns = [predictor.tracks.index(f"cpg_stats/cat_var/{k}") for k in range(3)]
+    np.testing.assert_allclose(values[:, 0, columns], arrays["out:cpg_stats/cat_var"], rtol=0, atol=2e-5)
+
+
 def test_a_cpg_model_says_that_sequence_is_not_enough(golden_path):
     predictor = jaxepi.load(golden_path("deepcpg", "keras2_layout/cpg") / "model.h5")
     with pytest.raises(JaxepiError, match="FcAvg needs the neighbouring CpG sites"):
@@ -310,4 +319,4 @@ def test_the_table_covers_every_weight_once(network):
 def test_a_deepcpg_mapping_is_no_melody(golden):
     arrays = golden_weights(golden("deepcpg", "cpg_FcAvg.npz"))
     _, system, content = load_released(arrays)
-    assert system.name == "deepcpg" and content.tracks == ("cpg/c1", "cpg/c2")
+    assert system.name == "deepcpg" and list(content.arrays)[-1] == "cpg/c2/cpg/c2/bias:0"

@@ -1,7 +1,4 @@
-"""The real demo genes of Chromoformer, where they are; and a small DeepCpG dataset.
-
-Its random sites have states that follow their neighbours and the base before them.
-"""
+"""The real demo genes of Chromoformer, where they are, and a small made-up DeepCpG dataset."""
 
 import json
 import sys
