@@ -1,8 +1,10 @@
-"""Trains, evaluates and predicts: `python launch.py --config configs/melody_mt.py:sample --workdir runs/sample`."""
+"""Trains, evaluates, predicts: `python launch.py --config configs/melody_mt.py:sample --workdir runs/sample`."""
 
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -13,15 +15,23 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval", "predict"], "What to do.")
-_SPLIT = flags.DEFINE_string("split", None, "eval: split of the dataset. Default: the config's test split.")
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "eval, predict: which checkpoint of the run.")
+_MODES = ["train", "eval", "predict", "impute", "motifs", "effects"]  # the last three: models of single sites
+_MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
+_SPLIT = flags.DEFINE_string("split", None, "Split of the dataset. Default for eval: the config's; otherwise all.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Not train: which checkpoint of the run.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "predict: a released file instead of a run.")
 _FASTA = flags.DEFINE_string("fasta", None, "predict: genome (with --regions), or sequences to predict one by one.")
 _REGIONS = flags.DEFINE_string("regions", None, "predict: BED of regions of the genome.")
-_OUT = flags.DEFINE_string("out", None, "predict: folder for the TSV and the BigWigs. Default <workdir>/predictions.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the files. Default: <workdir>/predictions (or /impute, ...).")
 _OVERLAP = flags.DEFINE_enum("overlap", "once", ["once", "repeat"], "predict: rows of overlapping tiles.")
-_TRACKS = flags.DEFINE_list("tracks", None, "predict: names of the tracks to write. Default: all.")
+_TRACKS = flags.DEFINE_list("tracks", None, "predict, impute: names of the tracks to write. Default: all.")
+_FORMATS = flags.DEFINE_list("formats", ["tsv", "bedgraph", "hdf5"], "impute: files to write.")
+_VALUES = flags.DEFINE_enum("values", "imputed", ["imputed", "predicted"], "impute: keep observed values, or not.")
+_MOST_SITES = flags.DEFINE_integer("most_sites", None, "motifs, effects: a draw of so many sites. Default: all.")
+_TRIM_BITS = flags.DEFINE_float("trim_bits", None, "motifs: end columns that tell less are left out. Default: none.")
+_EFFECTS = flags.DEFINE_enum("effects", "gradient", ["gradient", "exact"], "effects: how they are computed.")
+_TARGET = flags.DEFINE_string("target", "mean", "effects: mean or var over all outputs, or the name of an output.")
+_WIDTH = flags.DEFINE_integer("width", None, "effects: bp in the middle of the window. Default: all of it.")
 _MULTIHOST = flags.DEFINE_bool("multihost", False, "Join the hosts of a cluster that jax knows (Slurm, GKE, TPU pods).")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for a multi-host run set up by hand.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
@@ -43,6 +53,8 @@ def main(argv: list[str]) -> None:
             cli.train(cli.required(config, "config"), workdir)
         elif _MODE.value == "eval":
             cli.evaluate(config, workdir, _SPLIT.value, _CHECKPOINT.value)
+        elif _MODE.value != "predict":
+            _explain(cli, config, workdir)
         else:
             cli.predict(
                 _WEIGHTS.value or workdir,
@@ -54,6 +66,19 @@ def main(argv: list[str]) -> None:
                 tracks=_TRACKS.value,
                 batch_size=config.eval_batch_size if config else None,
             )
+
+
+def _explain(cli: ModuleType, config: Any, workdir: Path) -> None:
+    """The modes of models of single sites."""
+    options = {
+        "impute": {"outputs": _TRACKS.value, "formats": _FORMATS.value, "values": _VALUES.value},
+        "motifs": {"most_sites": _MOST_SITES.value, "trim_bits": _TRIM_BITS.value},
+        "effects": {
+            "method": _EFFECTS.value, "target": _TARGET.value, "width": _WIDTH.value, "most_sites": _MOST_SITES.value
+        },
+    }[_MODE.value]  # fmt: skip
+    out = Path(_OUT.value or workdir / _MODE.value)
+    getattr(cli, _MODE.value)(workdir, config, _CHECKPOINT.value, out, split=_SPLIT.value, **options)
 
 
 def _config_name() -> str:

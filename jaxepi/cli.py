@@ -75,6 +75,30 @@ def required(value: Any, flag: str) -> Any:
     return value
 
 
+def impute(workdir: Path, config: Any, checkpoint: str, out: Path, **options: Any) -> None:
+    """Writes every site and cell of the dataset, observed or predicted."""
+    from jaxepi.analysis.site_runs import impute_run, open_run
+
+    numbers = impute_run(open_run(workdir, config, checkpoint), out, **options)
+    print(f"{numbers['sites']:,} sites of {len(numbers['arguments']['outputs']):,} outputs in {out}", file=sys.stderr)
+
+
+def motifs(workdir: Path, config: Any, checkpoint: str, out: Path, **options: Any) -> None:
+    """Writes what the first filters of a run look for."""
+    from jaxepi.analysis.site_runs import motifs_run, open_run
+
+    found = motifs_run(open_run(workdir, config, checkpoint), out, **options)
+    print(f"{len(found):,} filters have a motif: {out / 'meme.txt'}", file=sys.stderr)
+
+
+def effects(workdir: Path, config: Any, checkpoint: str, out: Path, **options: Any) -> None:
+    """Writes what base changes do to the predictions of a run."""
+    from jaxepi.analysis.site_runs import effects_run, open_run
+
+    sites = effects_run(open_run(workdir, config, checkpoint), out, **options)
+    print(f"effects at {sites:,} sites: {out / 'effects.h5'}", file=sys.stderr)
+
+
 _EXAMPLES = {"config": "--config configs/melody_mt.py:sample", "fasta": "--fasta genome.fa"}
 
 

@@ -29,7 +29,7 @@ class Summarizer(Protocol):
     """The part of a task that the evaluator needs."""
 
     def summarize(self, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-        """Merged sums to flat names, `per_track` and, if it knows them, `undefined`; see metrics.summarize."""
+        """Merged sums to flat names, `per_track` and, if it knows them, `undefined` and `groups`: see EvalResult."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +101,7 @@ def evaluate(
     metrics, sample, records = intake.gather()
     summary = dict(task.summarize(metrics))
     per_track, undefined = dict(summary.pop("per_track", {})), dict(summary.pop("undefined", {}))
+    groups = summary.pop("groups", {})
     for part, add in zip((summary, per_track, undefined), _sampled_values(sample, tracks, options), strict=True):
         part.update(add)
     locate = locate or (lambda record: ("", 0))
@@ -113,6 +114,7 @@ def evaluate(
         summary=summary,
         per_track=per_track,
         undefined=undefined,
+        groups=groups,
         curves=_curves(metrics, len(tracks)),
         samples=sample,
         windows=[BrowserWindow(*locate(window.record), window) for window in intake.windows.result()],

@@ -3,7 +3,7 @@
 Colours are of the Okabe-Ito palette and cividis, which colour-blind readers can tell apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 MAX_BARS = 60  # tracks drawn one by one; of more, the ends and a histogram
 END_BARS = 12  # tracks shown at each end then
 MAX_THIN_LINES = 64
+MAX_NAMED_LINES = len(SERIES) - 1  # tracks that get a colour of their own and a name
 
 
 def literal(text: str, longest: int = 44) -> str:
@@ -229,11 +230,18 @@ def roc_and_pr(result: EvalResult) -> Figure | None:
     panels = [("fpr", "tpr", "false positive rate", "true positive rate", "auc", "AUC"),
               ("tpr", "precision", "recall", "precision", "average_precision", "average precision")]  # fmt: skip
     for ax, (x, y, xlabel, ylabel, value, word) in zip(figure.subplots(1, 2), panels, strict=True):
+        few = len(result.tracks) <= MAX_NAMED_LINES
         if f"{region}/{x}" in curves and 1 < len(result.tracks) <= MAX_THIN_LINES:
-            for one_x, one_y in zip(curves[f"{region}/{x}"], curves[f"{region}/{y}"], strict=True):
-                ax.plot(one_x, one_y, color=SKY, lw=0.6, alpha=0.6)
+            lines = zip(curves[f"{region}/{x}"], curves[f"{region}/{y}"], result.tracks, strict=True)
+            for number, (one_x, one_y, track) in enumerate(lines):
+                look = {"color": SKY, "lw": 0.6, "alpha": 0.6}
+                if few:
+                    look = {"color": SERIES[1 + number], "lw": 1.0, "label": literal(track, 24)}
+                ax.plot(one_x, one_y, **look)
+            if few and x == "fpr":
+                ax.legend(fontsize=7, frameon=False, loc="center right")
         flat_x, flat_y = curves[f"{region}/{x}_flat"][0], curves[f"{region}/{y}_flat"][0]
-        ax.plot(flat_x, flat_y, color=BLUE, lw=1.8)
+        ax.plot(flat_x, flat_y, color=INK if few and len(result.tracks) > 1 else BLUE, lw=1.8)
         chance = [0, 1] if x == "fpr" else [flat_y[-1]] * 2
         ax.plot([0, 1], chance, color=GREY, lw=0.9, ls=(0, (5, 4)))
         tidy(ax, xlabel, ylabel)
@@ -242,4 +250,29 @@ def roc_and_pr(result: EvalResult) -> Figure | None:
         number = result.summary.get(f"{value}_{region}_flat", np.nan)
         text = f"{word} {number:.3f}" + (" (all tracks together)" if len(result.tracks) > 1 else "")
         ax.text(0.97, 0.04, text, transform=ax.transAxes, ha="right", fontsize=8.5, color=INK)
+    return figure
+
+
+def known_mean(values: Sequence[float]) -> float:
+    """Mean of the values that are defined; NaN if none is."""
+    known = np.asarray(values, np.float64)
+    return float(np.nanmean(known)) if not np.isnan(known).all() else float("nan")
+
+
+def group_bars(result: EvalResult) -> Figure | None:
+    """AUC and Matthews correlation of every part of the records, means over tracks; None without parts."""
+    if not result.groups:
+        return None
+    shown = sorted(result.groups, key=lambda group: -sum(result.groups[group]["n_values"]))[:MAX_BARS]
+    every = f"all {literal(result.region)}"
+    figure = Figure(figsize=(9.2, 0.9 + 0.26 * (len(shown) + 1)), layout="constrained")
+    panels = [("auc", "AUC (bars start at chance, 0.5)", 0.5), ("mcc", "Matthews correlation", 0.0)]
+    for column, (ax, (name, label, base)) in enumerate(zip(figure.subplots(1, 2), panels, strict=True)):
+        tidy(ax, label)
+        columns = [result.per_track.get(f"{name}_{result.region}", [np.nan]), *(result.groups[g][name] for g in shown)]
+        for y, values in enumerate(columns if len(result.tracks) <= MAX_THIN_LINES else []):
+            ax.plot(values, [y + 0.38] * len(values), ls="none", marker="o", ms=2.5, mew=0.5, mfc="none", color=GREY)
+        names = [every, *(f"{literal(g, 30)} ({sum(result.groups[g]['n_values']):,})" for g in shown)]
+        means = np.array([known_mean(values) for values in columns])
+        _bars(ax, means, np.full(len(means), np.nan), names if column == 0 else None, base)
     return figure

@@ -25,6 +25,7 @@ from jaxepi.evaluate.runlog import RunHistory, read_log
 DPI = 160
 
 CARDS = ("pearson", "auc", "mae")
+GROUP_VALUES = ("auc", "average_precision", "accuracy", "tpr", "tnr", "f1", "mcc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +160,7 @@ def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture
         "density": plots.density_scatter(result),
         "reliability": plots.reliability(result),
         "roc_pr": plots.roc_and_pr(result),
+        "groups": plots.group_bars(result),
     }
     windows, about = {}, {}
     for number, shown in enumerate(result.windows, start=1):
@@ -223,8 +225,22 @@ def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture
         "rows": rows,
         "has_best": any(row["best"] != "–" for row in rows),
         "undefined": undefined,
+        "groups": _group_rows(result),
+        "group_values": GROUP_VALUES,
         "figures": pictures,
     }
+
+
+def _group_rows(result: EvalResult) -> list[dict[str, Any]]:
+    """A line a group: number of values of all tracks, and means over tracks."""
+    return [
+        {
+            "name": group,
+            "count": _number(sum(values["n_values"])),
+            "means": [_number(plots.known_mean(values[name])) for name in GROUP_VALUES],
+        }
+        for group, values in result.groups.items()
+    ]
 
 
 def _facts(

@@ -67,6 +67,12 @@ pre { font-size: .8rem; overflow-x: auto; background: #f7f7f7; padding: .8rem; b
 <div class="scroll"><table><tr><th>metric</th><th>track</th><th>reason</th></tr>
 {% for row in section.undefined %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div></details>{% endif %}
+{% if section.groups %}<h3>Parts of the records, means over tracks</h3>
+<div class="scroll"><table><tr><th>part</th><th class="n">values</th>
+{% for name in section.group_values %}<th class="n">{{ name }}</th>{% endfor %}</tr>
+{% for row in section.groups %}<tr><td>{{ row.name }}</td><td class="n">{{ row.count }}</td>
+{% for value in row.means %}<td class="n">{{ value }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>{% endif %}
 {% for figure in section.figures %}{{ figure_block(figure) }}{% endfor %}
 {% endfor %}
 </body>

@@ -47,6 +47,12 @@ ABOUT = {
     ),
     "roc_pr": (
         "ROC and precision-recall",
-        "Positive is a measured value above 0.5. Dark: all tracks together; light: single tracks; dashed: chance.",
+        "Positive is a measured value above 0.5. Dark: all tracks together; light, or in colours with names: single "
+        "tracks; dashed: chance.",
+    ),
+    "groups": (
+        "Parts of the records",
+        "Bars are means over tracks, circles single tracks; in brackets how many values of all tracks a part holds. A "
+        "record may be in several parts, or in none.",
     ),
 }

@@ -40,6 +40,7 @@ class EvalResult:
             `<name>_flat` with K = 1 for all tracks together. Of more than 64 tracks only `_flat` is kept.
         samples: positions for rank-based values (from disk: the first 5 000 of them).
         windows: for the browser view.
+        groups: part of the records (such as an annotation) -> name -> K values; see jaxepi.evaluate.groups.
     """
 
     split: str
@@ -53,6 +54,7 @@ class EvalResult:
     curves: dict[str, np.ndarray]
     samples: Sample
     windows: list[BrowserWindow]
+    groups: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Every number of the evaluation as plain values (NaN stays NaN)."""
@@ -65,6 +67,7 @@ class EvalResult:
             "tracks": self.tracks,
             "per_track": self.per_track,
             "undefined": self.undefined,
+            "groups": self.groups,
             "windows": [
                 {"chrom": w.chrom, "start": w.start, "record": w.window.record, "choice": w.window.choice}
                 for w in self.windows
@@ -134,14 +137,19 @@ class EvalResult:
                 records=text["records"],
                 seconds=text["seconds"],
                 summary={name: _number(value) for name, value in text["summary"].items()},
-                per_track={name: [_number(v) for v in values] for name, values in text["per_track"].items()},
+                per_track=_numbers(text["per_track"]),
                 undefined={n: {int(k): v for k, v in why.items()} for n, why in text["undefined"].items()},
                 curves={n.removeprefix("curve:"): a for n, a in arrays.items() if n.startswith("curve:")},
                 samples=samples,
                 windows=windows,
+                groups={g: _numbers(values) for g, values in text.get("groups", {}).items()},
             )
         except (OSError, KeyError, ValueError) as problem:
             raise JaxepiError(f"{folder} holds no complete evaluation ({problem}); run it again.") from None
+
+
+def _numbers(table: dict[str, list[float | None]]) -> dict[str, list[float]]:
+    return {name: [_number(value) for value in values] for name, values in table.items()}
 
 
 def _number(value: float | None) -> float:

@@ -13,6 +13,7 @@ from flax import nnx
 
 from jaxepi.errors import JaxepiError
 from jaxepi.models.deepcpg_layers import (
+    NORM_EPSILON,
     BatchNorm,
     BidirectionalGru,
     bias_of,
@@ -271,3 +272,18 @@ def windows_of(blocks: tuple[Block, ...], length: int) -> tuple[int, int]:
     for block in reversed(blocks):
         low, high = low * block.pool + block.width - 1, (high + 1) * block.pool - 1 + block.width - 1
     return low, high
+
+
+def first_filters(network: nnx.Module) -> tuple[jax.Array, jax.Array]:
+    """Kernel (width, 4, F) and bias (F,) of a DNA network's first convolution.
+
+    Residual networks normalise its output before the ReLU; that is folded in, so that the ReLU of the convolution is
+    what the rest of the network sees.
+    """
+    layer = network.conv if isinstance(network, ResidualNetwork) else network.convs[0]
+    kernel, bias = layer.kernel[...], layer.bias[...]
+    norm = network.norm if isinstance(network, ResidualNetwork) else None
+    if norm is None:
+        return kernel, bias
+    scale = norm.scale[...] * jax.lax.rsqrt(norm.var[...] + NORM_EPSILON)
+    return kernel * scale[None, None], (bias - norm.mean[...]) * scale + norm.bias[...]

@@ -15,12 +15,15 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.evaluate.groups import Groups
 from jaxepi.evaluate.metrics import standard_metrics, summarize
 from jaxepi.models.deepcpg import CLASSES, DeepCpG, DeepCpGConfig, DeepCpGOutputs, head_units, unit_names, unit_slices
+from jaxepi.models.deepcpg_networks import first_filters
 from jaxepi.sequence import N, one_hot
 from jaxepi.tasks import deepcpg_losses as losses
-from jaxepi.tasks.base import Batch, Task, from_section
+from jaxepi.tasks.base import Batch, from_section
 from jaxepi.tasks.deepcpg_metrics import LossSums
+from jaxepi.tasks.sites import SiteTask
 
 NO_STATE, NO_DISTANCE = 255, 65535  # codes of a missing neighbour in a record (NaN in a float16 state)
 _LOWER_IS_BETTER = ("loss", "mse", "mae", "ece")
@@ -63,7 +66,7 @@ class Predicted(NamedTuple):
     penalty: jax.Array  # scalar
 
 
-class DeepCpGTask(Task):
+class DeepCpGTask(SiteTask):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
     def __init__(self, config: Any, manifest: Mapping[str, Any]):
@@ -82,6 +85,7 @@ class DeepCpGTask(Task):
         self._column_of_cell = np.array(cells, np.int64)
         self._replicates = self._choose_replicates()
         self.is_cell = np.array([track.startswith("cpg/") for track in self.tracks])
+        self.annotations = Groups("annotation", tuple(manifest.get("annotations", ())))
         self.rules = self._rules()
         self.monitor = config.get("monitor", None) or ("auc_cpg_per_track_mean" if self.is_cell.any() else "loss_total")
         self.monitor_mode = "min" if self.monitor.startswith(_LOWER_IS_BETTER) else "max"
@@ -130,7 +134,7 @@ class DeepCpGTask(Task):
 
     def collate(self, records: Sequence[Mapping[str, Any] | None]) -> dict[str, np.ndarray]:
         """Records to label (B, H) with NaN where missing, row_mask (B,), and what the network reads:
-        sequence (B, L) uint8, state (B, N, W) uint8 or float16, distance (B, N, W) uint16."""
+        sequence (B, L) uint8, state (B, N, W) uint8 or float16, distance (B, N, W) uint16; annotation (B, A)."""
         rows, parts = len(records), self.model_config.parts
         present = [(row, record) for row, record in enumerate(records) if record is not None]
         batch = {
@@ -145,6 +149,10 @@ class DeepCpGTask(Task):
                 batch["sequence"][row] = record["sequence"][cut]
         if parts.cpg:
             self._collate_neighbours(batch, rows, present)
+        if self.annotations.names:
+            batch["annotation"] = np.zeros((rows, len(self.annotations.names)), np.uint8)
+            for row, record in present:
+                batch["annotation"][row] = record["annotation"]
         for row, record in present:
             batch["row_mask"][row] = 1.0
             columns = self._column_of_cell[record["cell"]]
@@ -180,7 +188,8 @@ class DeepCpGTask(Task):
         if self.objective.labels == "rounded":
             rounded = np.array([output.startswith("cpg/") for output in self.outputs])
             label = jnp.where(rounded[None], jnp.round(label), label)
-        return inputs, {"label": label, "mask": mask, "row_mask": batch["row_mask"]}
+        targets = {"label": label, "mask": mask, "row_mask": batch["row_mask"]}
+        return inputs, targets | ({"annotation": batch["annotation"]} if "annotation" in batch else {})
 
     def neighbours(self, state: jax.Array, distance: jax.Array, rng: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Codes (B, N, W') of a dataset to the model's state and distance (B, N, W), float32."""
@@ -219,6 +228,9 @@ class DeepCpGTask(Task):
             if chosen.any():
                 mask = seen["mask"] & chosen[None, None]
                 found |= standard_metrics(seen["prediction"], seen["target"], mask, region=region)
+        if "annotation" in targets and self.is_cell.any():
+            mask = seen["mask"] & self.is_cell[None, None]
+            found |= self.annotations.metrics(seen["prediction"], seen["target"], mask, targets["annotation"])
         sums, counts = self._loss_sums(outputs, targets, dataclasses.replace(self.rules, class_weights={}))
         of_track = np.array([self._labels[output] for output in self.outputs for _ in range(head_units(output))])
         found["outputs/loss"] = LossSums.from_sums(sums[of_track], counts[of_track], outputs.penalty)
@@ -227,24 +239,32 @@ class DeepCpGTask(Task):
     def summarize(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         first = [self._units[output].start for output in self.outputs]
         total = metrics["outputs/loss"].total(first, self.rules.weights(), self.objective.masking)
-        return summarize(metrics) | {"loss_total": total}
+        rest, groups = self.annotations.split(metrics)
+        return summarize(rest) | {"loss_total": total, "groups": groups}
 
     def predictions(self, outputs: Predicted, targets: Batch) -> dict[str, jax.Array]:
         """Every output at the site (S = 1); the three variance classes are three tracks, one class against the rest."""
-        predicted, labels, masks = [], [], []
+        labels, masks = [], []
         for column, output in enumerate(self.outputs):
             units = head_units(output)
             label, mask = targets["label"][:, column], targets["mask"][:, column]
-            predicted.append(outputs.outputs.heads[output].reshape(-1, units))
             labels.append(label[:, None] if units == 1 else label[:, None] == jnp.arange(CLASSES)[None])
             masks.append(jnp.broadcast_to(mask[:, None], (mask.shape[0], units)))
-        prediction, target, mask = (jnp.concatenate(x, axis=1)[:, None] for x in (predicted, labels, masks))
+        target, mask = (jnp.concatenate(x, axis=1)[:, None] for x in (labels, masks))
         return {
-            "prediction": prediction,
+            "prediction": self.site_values(outputs)[:, None],
             "target": target.astype(jnp.float32),
             "mask": mask,
             "offset": jnp.zeros(mask.shape[:2], jnp.int32),
         }
+
+    def site_values(self, outputs: Predicted) -> jax.Array:
+        heads = outputs.outputs.heads
+        return jnp.concatenate([heads[name].reshape(-1, head_units(name)) for name in self.outputs], axis=1)
+
+    def first_convolution(self, model: DeepCpG) -> tuple[np.ndarray, np.ndarray] | None:
+        """See `first_filters`, which folds a normalisation in."""
+        return None if model.dna is None else jax.device_get(first_filters(model.dna))
 
 
 def choose_outputs(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:

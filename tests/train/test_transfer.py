@@ -97,7 +97,7 @@ def test_keras_adam_is_its_formula():
         np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_staircase_changes_once_a_period():
-    config = OptimizerConfig(learning_rate=1.0, schedule="exponential", decay_steps=3, decay_rate=0.5, staircase=True)
+def test_steps_change_once_a_period():
+    config = OptimizerConfig(learning_rate=1.0, schedule="step", decay_steps=3, decay_rate=0.5)
     schedule = make_schedule(config, 10)
     np.testing.assert_allclose([schedule(step) for step in range(7)], [1, 1, 1, 0.5, 0.5, 0.5, 0.25])

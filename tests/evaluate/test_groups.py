@@ -1,0 +1,66 @@
+"""Metrics of parts of the records: right per part, kept by files, shown in the report."""
+
+import numpy as np
+import pytest
+
+from jaxepi.evaluate import metrics
+from jaxepi.evaluate.exact import auc
+from jaxepi.evaluate.groups import Groups
+from jaxepi.evaluate.plots import known_mean
+from jaxepi.evaluate.report import write_report
+from jaxepi.evaluate.result import EvalResult
+
+GROUPS = Groups("annotation", ("CGI", "<i>exons</i>", "nowhere"))
+
+
+def values(sites=400, tracks=3):
+    random = np.random.default_rng(0)
+    target = (random.random((sites, 1, tracks)) < 0.4).astype(np.float32)
+    prediction = np.round(np.clip(0.3 * target + 0.7 * random.random(target.shape), 0, 1), 2).astype(np.float32)
+    mask = random.random(target.shape) < 0.8
+    inside = np.stack([random.random(sites) < 0.5, random.random(sites) < 0.1, np.zeros(sites)], axis=1)
+    return prediction, target, mask, inside.astype(np.uint8)
+
+
+def test_values_of_a_part_are_those_of_its_records_and_merge():
+    prediction, target, mask, inside = values()
+    parts = [GROUPS.metrics(*(array[rows] for array in (prediction, target, mask, inside)))
+             for rows in (slice(0, 150), slice(150, None))]  # fmt: skip
+    rest, found = GROUPS.split({**metrics.merge_metrics(*parts), "other/kind": "kept"})
+    assert rest == {"other/kind": "kept"} and list(found) == list(GROUPS.names)
+    for number, name in enumerate(GROUPS.names[:2]):
+        for track in range(3):
+            use = mask[:, 0, track] & (inside[:, number] > 0)
+            p, y = prediction[use, 0, track], target[use, 0, track]
+            assert found[name]["n_values"][track] == use.sum()
+            assert found[name]["auc"][track] == pytest.approx(auc(p, y > 0.5), abs=1e-6)
+            assert found[name]["accuracy"][track] == pytest.approx(np.mean((p > 0.5) == (y > 0.5)))
+    assert found["nowhere"]["n_values"] == [0, 0, 0] and np.isnan(found["nowhere"]["auc"]).all()
+
+
+class GroupedTask:
+    def summarize(self, sums):
+        rest, groups = GROUPS.split(sums)
+        return metrics.summarize(rest) | {"groups": groups}
+
+
+def test_parts_are_saved_loaded_and_shown(tmp_path, split):
+    from jaxepi.evaluate.evaluator import evaluate
+
+    def step(batch):
+        prediction, target, mask = (batch[name] for name in ("prediction", "target", "mask"))
+        inside = np.stack([np.arange(len(mask)) % 2, np.ones(len(mask)), np.zeros(len(mask))], axis=1)
+        sums = metrics.standard_metrics(prediction, target, mask)
+        found = {name: batch[name] for name in ("prediction", "target", "mask", "offset")}
+        return sums | GROUPS.metrics(prediction, target, mask, inside), found
+
+    quiet = {"progress": lambda text: None}
+    result = evaluate(step, split.batches(4), GroupedTask(), split.names, "test", output=tmp_path / "eval", **quiet)
+    loaded = EvalResult.load(tmp_path / "eval")
+    assert loaded.groups["CGI"] == result.groups["CGI"] and np.isnan(loaded.groups["nowhere"]["auc"]).all()
+    assert not any("annotation" in name for name in (*result.summary, *result.per_track))
+    assert {"annotation-0/fpr", "annotation-0/precision"} <= set(loaded.curves)
+    page = write_report(tmp_path, {"test": loaded}, None, {}).read_text()
+    assert (tmp_path / "report" / "figures" / "test_groups.png").exists()
+    assert "&lt;i&gt;exons&lt;/i&gt;" in page and "<i>exons" not in page
+    assert f"{known_mean(result.groups['CGI']['mcc']):.4f}" in page
