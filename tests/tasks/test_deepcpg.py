@@ -11,6 +11,7 @@ from flax import nnx
 
 import jaxepi
 import jaxepi.data
+from jaxepi.analysis.site_runs import effects_run, impute_run, open_run
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import weights_of
 from jaxepi.tasks import make_task
@@ -308,6 +309,10 @@ def test_staged_training_learns_keeps_frozen_weights_and_resumes(deepcpg_dataset
     results = evaluate_run(tmp_path / "joint", None, "test", "best", report=False)
     assert results["test"].records == 50
     assert results["test"].summary["auc_cpg_per_track_mean"] > 0.65
+    finished = open_run(tmp_path / "joint", None, "best")
+    numbers = impute_run(finished, tmp_path / "imputed", formats=["tsv"])
+    assert numbers["sites"] == 256 + 96 + 50 and (tmp_path / "imputed" / "imputed.tsv.gz").exists()
+    assert effects_run(finished, tmp_path / "effects", split="test", most_sites=3) == 3
 
 
 def check_passes(workdir, batches, rate):
@@ -334,3 +339,25 @@ def test_the_report_of_a_run_with_statistics(deepcpg_dataset, tmp_path):
     results = evaluate_run(tmp_path / "run", None, "test", "best", report=True)
     assert (tmp_path / "run" / "report" / "report.html").exists()
     assert "mse_statistics_per_track_mean" in results["test"].summary
+
+
+def test_metrics_by_annotation(deepcpg_manifest):
+    task = toy_task({**deepcpg_manifest, "annotations": ["CGI", "exons"]}, name="deepcpg_cpg")
+    random, sites = np.random.default_rng(0), 64
+    records = [
+        record(
+            annotation=np.array([i % 2, 0], np.uint8), cell=np.arange(3, dtype=np.uint16),
+            value=random.integers(0, 2, 3).astype(np.uint8), distance=random.integers(1, 999, (3, 6)).astype(np.uint16),
+        )
+        for i in range(sites)
+    ]  # fmt: skip
+    model = task.build_model(nnx.Rngs(0))
+    inputs, targets = task.prepare(task.collate([*records, None]), jax.random.key(0), train=False)
+    outputs = task.apply(model, inputs)
+    summary = task.summarize(task.metrics(outputs, targets))
+    groups = summary["groups"]
+    assert groups["CGI"]["n_values"] == [32, 32, 32] and groups["exons"]["n_values"] == [0, 0, 0]
+    value, predicted = np.array([r["value"] for r in records])[1::2, 0], np.asarray(task.site_values(outputs))
+    called = predicted[1:sites:2, 0] > 0.5
+    np.testing.assert_allclose(groups["CGI"]["accuracy"][0], np.mean(called == (value == 1)), rtol=1e-6)
+    assert not any("annotation" in name for name in (*summary, *summary["per_track"]))
