@@ -16,6 +16,7 @@ from data_prep.depth import READ_MODES, DepthFiles
 from data_prep.gene_table import Gene, check_folds, check_inside, write_metadata
 from data_prep.quiet import NEEDED, require
 from data_prep.region_arrays import FILE_FLANK, RegionArrays
+from data_prep.running import add_running_options, execution_of
 from data_prep.text_tables import read_lines
 from data_prep.tracks import TrackFile, resolve_tracks
 from jaxepi.errors import JaxepiError
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         p.add_argument_group("read depth: region files (--npy-dir), or one file a mark (--depth, --depth-table)")
     )
     _add_records(p.add_argument_group("records"))
-    _add_running(p.add_argument_group("running"))
+    add_running_options(p.add_argument_group("running"))
     return p
 
 
@@ -90,15 +91,6 @@ def _add_records(g: Any) -> None:
     )
     g.add_argument("--metadata-out", metavar="CSV", help="also write the table of genes in the original's format")
     g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
-
-
-def _add_running(g: Any) -> None:
-    g.add_argument("--processes", type=int, default=0, metavar="N", help="worker processes; 0 = one per core")
-    g.add_argument("--beam-runner", metavar="RUNNER", help="run as an Apache Beam pipeline, for example DirectRunner")
-    g.add_argument(
-        "--beam-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the Beam runner, without dashes"
-    )
-    g.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -227,9 +219,7 @@ def _build(
     arguments: dict[str, Any],
     inputs: list[dict[str, Any]],
 ) -> dataset.Built:
-    execution = dataset.Execution(
-        args.processes, args.beam_runner, tuple(args.beam_options), args.overwrite, not args.no_progress
-    )
+    execution = execution_of(args)
 
     def attempt(dtype: str) -> dataset.Built:
         recipe = ChromoformerRecipe(source, genes, args.promoter_length, args.resolution, dtype)

@@ -18,6 +18,7 @@ from data_prep.cpg_store import CellStore, read_cells
 from data_prep.deepcpg import LARGEST_DISTANCE, DeepCpGRecipe, Layout, SiteTable, Statistics
 from data_prep.quiet import NEEDED, require
 from data_prep.runner import available_processes
+from data_prep.running import add_running_options, execution_of
 from data_prep.workplace import Workplace
 from jaxepi.errors import JaxepiError, did_you_mean
 
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _add_sites(p.add_argument_group("sites and splits"))
     _add_records(p.add_argument_group("records"))
     _add_statistics(p.add_argument_group("statistics over cells"))
-    _add_running(p.add_argument_group("running"))
+    add_running_options(p.add_argument_group("running"))
     return p
 
 
@@ -190,15 +191,6 @@ def _add_statistics(g: Any) -> None:
     )
 
 
-def _add_running(g: Any) -> None:
-    g.add_argument("--processes", type=int, default=0, metavar="N", help="worker processes; 0 = one per core")
-    g.add_argument("--beam-runner", metavar="RUNNER", help="run as an Apache Beam pipeline, for example DirectRunner")
-    g.add_argument(
-        "--beam-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the Beam runner, without dashes"
-    )
-    g.add_argument("--no-progress", action="store_true", help="no progress bar")
-
-
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
     args = parser().parse_args(argv)
@@ -213,9 +205,7 @@ def main(argv: Sequence[str]) -> int:
         if there is not None:
             print(f"{there.path} is there already, made with the same arguments from the same files: nothing to do")
             return 0
-    execution = dataset.Execution(
-        args.processes, args.beam_runner, tuple(args.beam_options), args.overwrite, not args.no_progress
-    )
+    execution = execution_of(args)
     # Beside the dataset, where workers on other machines see it.
     with Workplace(out.with_name(f"{out.name}.profiles")) as place:
         try:

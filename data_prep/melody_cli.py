@@ -13,6 +13,7 @@ from data_prep.chroms import PREFIX_MODES, harmonise_all
 from data_prep.genome import Genome
 from data_prep.melody import DYAD_MODES, VALUE_DTYPES, MelodyRecipe
 from data_prep.quiet import NEEDED, require
+from data_prep.running import add_running_options, execution_of
 from data_prep.tracks import TrackFile, TrackReader, read_header, resolve_tracks
 from jaxepi.errors import JaxepiError, did_you_mean
 
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inputs(p.add_argument_group("input"))
     _add_windows(p.add_argument_group("windows and splits"))
     _add_records(p.add_argument_group("records"))
-    _add_running(p.add_argument_group("running"))
+    add_running_options(p.add_argument_group("running"))
     return p
 
 
@@ -135,15 +136,6 @@ def _add_records(g: Any) -> None:
     g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
 
 
-def _add_running(g: Any) -> None:
-    g.add_argument("--processes", type=int, default=0, metavar="N", help="worker processes; 0 = one per core")
-    g.add_argument("--beam-runner", metavar="RUNNER", help="run as an Apache Beam pipeline, for example DirectRunner")
-    g.add_argument(
-        "--beam-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the Beam runner, without dashes"
-    )
-    g.add_argument("--no-progress", action="store_true", help="no progress bar")
-
-
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
     args = parser().parse_args(argv)
@@ -174,9 +166,7 @@ def main(argv: Sequence[str]) -> int:
     )
     count = sum(map(len, windows.values()))
     dataset.require_space(Path(args.out), int(_SPACE_FACTOR * count * recipe.bytes_per_record()))
-    execution = dataset.Execution(
-        args.processes, args.beam_runner, tuple(args.beam_options), args.overwrite, not args.no_progress
-    )
+    execution = execution_of(args)
     built = dataset.build(recipe, Path(args.out), arguments, inputs, execution)
     _report(built)
     return 0
