@@ -5,7 +5,6 @@ for the BigWigs, and `progress.json`, which says how many bytes of each are good
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -19,7 +18,7 @@ import numpy as np
 import pyBigWig
 from tqdm import tqdm
 
-from jaxepi.errors import JaxepiError
+from jaxepi.analysis.job import check_same, lock_folder
 
 TABLE = "calls.tsv"
 SUMMARY = "predict.json"
@@ -46,15 +45,7 @@ class CallStore:
         self.arguments = dict(arguments)
         self.tracks = [re.sub(r"\s+", "_", track) for track in tracks]
         self._between = [f"\t{track}\t" for track in self.tracks]
-        self.partial.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.partial / "lock", "w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise JaxepiError(
-                f"Another process is writing {self.partial}; wait for it or choose another --out."
-            ) from None
+        self._lock = lock_folder(self.partial)
         names = [TABLE] * table + ["keys.raw", "values.raw"] * bigwig
         progress = self._progress(names)
         self.batches, self.calls = progress["batches"], progress["calls"]
@@ -135,15 +126,6 @@ class CallStore:
         for file in self._files.values():
             file.close()
         self._lock.close()
-
-
-def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], what: str, remedy: str) -> None:
-    """Raises JaxepiError naming the first argument that differs from an earlier job's."""
-    for key in now:
-        if earlier.get(key) != now[key]:
-            raise JaxepiError(
-                f"{what} with {key} {earlier.get(key)}, not {now[key]}: {remedy}, or choose another --out."
-            )
 
 
 def write_bigwigs(

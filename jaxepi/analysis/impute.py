@@ -9,7 +9,6 @@ The predictor is any function from records to values, so that the same export se
 
 import hashlib
 import heapq
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +23,8 @@ from flax import nnx
 from tqdm import tqdm
 
 from jaxepi import __version__
-from jaxepi.analysis.calls import check_same
 from jaxepi.analysis.impute_store import FORMATS, SUMMARY, ImputationStore, require_h5py
+from jaxepi.analysis.job import finished
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.table import weights_of
@@ -94,8 +93,8 @@ def impute_files(
         "original_bedgraph": original_bedgraph,
     }
     out = Path(out_dir).absolute()
-    if (finished := _finished(out, arguments)) is not None:
-        return finished
+    if (done := finished(out, SUMMARY, arguments, "imputation")) is not None:
+        return done
     labels = _Labels(dataset.manifest, outputs, round_observed)
     try:
         store = ImputationStore(out, arguments, outputs, names)
@@ -277,14 +276,3 @@ def _splits(dataset: Dataset, wanted: Sequence[str] | None) -> list[str]:
         if name not in known:
             raise JaxepiError(f"The dataset has no split {name!r}{did_you_mean(name, known)}, only {', '.join(known)}.")
     return [name for name in known if wanted is None or name in wanted]
-
-
-def _finished(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier call with these arguments has written, None if `out` is still to be made."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    if not (out / SUMMARY).is_file():
-        raise JaxepiError(f"{out} exists and holds no finished imputation: choose another --out.")
-    summary = json.loads((out / SUMMARY).read_text())
-    check_same(summary["arguments"], arguments, f"{out} holds an imputation", "remove it")
-    return summary

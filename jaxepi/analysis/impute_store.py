@@ -5,7 +5,6 @@ how many sites of them are good. At the end they become the files that were aske
 """
 
 import contextlib
-import fcntl
 import gzip
 import json
 import os
@@ -17,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxepi.analysis.calls import SYNC_SECONDS, check_same, file_names, write_json
+from jaxepi.analysis.calls import SYNC_SECONDS, file_names, write_json
+from jaxepi.analysis.job import check_same, lock_folder
 from jaxepi.errors import JaxepiError
 
 FORMATS = ("tsv", "bedgraph", "hdf5")
@@ -44,15 +44,7 @@ class ImputationStore:
         """
         self.out, self.partial = out, out.with_name(f"{out.name}.partial")
         self.arguments, self.outputs = dict(arguments), list(outputs)
-        self.partial.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.partial / "lock", "w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise JaxepiError(
-                f"Another process is writing {self.partial}; wait for it or choose another --out."
-            ) from None
+        self._lock = lock_folder(self.partial)
         path = self.partial / "progress.json"
         told = json.loads(path.read_text()) if path.exists() else None
         if told is not None:

@@ -17,7 +17,8 @@ from google_crc32c import Checksum
 from tqdm import tqdm
 
 from jaxepi import __version__, sequence
-from jaxepi.analysis.calls import SUMMARY, CallStore, check_same
+from jaxepi.analysis.calls import SUMMARY, CallStore
+from jaxepi.analysis.job import finished
 from jaxepi.analysis.predictor import Predictor
 from jaxepi.analysis.regions import Plan, Records, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError, did_you_mean
@@ -89,8 +90,8 @@ def predict_files(
         "outputs": ["table"] * table + ["bigwig"] * bigwig,
     }
     out = Path(out_dir).absolute()
-    if (finished := _finished(out, arguments)) is not None:
-        return finished
+    if (done := finished(out, SUMMARY, arguments, "prediction")) is not None:
+        return done
     if progress:
         for note in plan.notes():
             print(f"note: {note}", file=sys.stderr)
@@ -209,17 +210,6 @@ def _prepare(genome: Genome, plan: Plan, size: int, batch: int, across_tiles: bo
     for row, offsets in enumerate(found):
         table[row, : len(offsets)] = offsets
     return windows, codes, table, [len(offsets) for offsets in found]
-
-
-def _finished(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier call with these arguments has written, None if `out` is still to be made."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    if not (out / SUMMARY).is_file():
-        raise JaxepiError(f"{out} exists and holds no finished prediction: choose another --out.")
-    summary = json.loads((out / SUMMARY).read_text())
-    check_same(summary["arguments"], arguments, f"{out} holds a prediction", "remove it")
-    return summary
 
 
 def _contigs(genome: Genome) -> dict[str, int]:

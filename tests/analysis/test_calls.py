@@ -5,7 +5,8 @@ import pyBigWig
 import pytest
 
 from jaxepi.analysis import calls
-from jaxepi.analysis.calls import CallStore, check_same, file_names, write_bigwigs
+from jaxepi.analysis.calls import CallStore, file_names, write_bigwigs
+from jaxepi.analysis.job import check_same
 from jaxepi.errors import JaxepiError
 
 

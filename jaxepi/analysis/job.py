@@ -1,0 +1,56 @@
+"""A long job that writes a folder: worked on beside its place, locked, resumable only with the same arguments."""
+
+import fcntl
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from jaxepi.errors import JaxepiError
+
+
+def lock_folder(partial: Path) -> IO[str]:
+    """Makes the folder in which a job works and holds it; the lock ends with the file or the process.
+
+    Raises:
+      JaxepiError: another process works there.
+    """
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = open(partial / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise JaxepiError(f"Another process is writing {partial}; wait for it or choose another --out.") from None
+    return lock
+
+
+def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], what: str, remedy: str) -> None:
+    """Raises JaxepiError naming the first argument that differs from an earlier job's."""
+    for key in now:
+        if earlier.get(key) != now[key]:
+            raise JaxepiError(
+                f"{what} with {key} {earlier.get(key)}, not {now[key]}: {remedy}, or choose another --out."
+            )
+
+
+def finished(out: Path, summary_name: str, arguments: Mapping[str, Any], what: str) -> dict[str, Any] | None:
+    """The summary of a job that was done with these arguments, None if `out` is still to be made.
+
+    Args:
+      out: folder of the results.
+      summary_name: the file that is written last.
+      arguments: of the job.
+      what: for messages, such as "prediction".
+
+    Raises:
+      JaxepiError: `out` holds something else, or the result of other arguments (named).
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / summary_name).is_file():
+        raise JaxepiError(f"{out} exists and holds no finished {what}: choose another --out.")
+    summary = json.loads((out / summary_name).read_text())
+    article = "an" if what[0] in "aeiou" else "a"
+    check_same(summary["arguments"], arguments, f"{out} holds {article} {what}", "remove it")
+    return summary
