@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.build_folder import BuildFolder
 from data_prep.folds import PAPER
 from data_prep.sample import auc, pearson
-from data_prep.workplace import Workplace
 from jaxepi.errors import JaxepiError
 
 FORMAT = 1  # raised when the same arguments would give other files
@@ -213,7 +213,7 @@ def prepare(out: Path, seed: int = 0, genes: int = 1200) -> dict[str, Any]:
         raise JaxepiError(f"--genes is {genes}: at least 80 were expected, ten a chromosome")
     raw = out / "raw"
     if not _existing(raw, {"seed": seed, "genes": genes, "format": FORMAT}):
-        with Workplace(raw) as place:
+        with BuildFolder(raw) as place:
             made = place.folder / "raw"
             made.mkdir()
             write_raw(made, seed, genes)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.build_folder import BuildFolder
 from data_prep.quiet import quiet_tensorflow
 from data_prep.recipe import Block, BlockResult, Recipe, Record, Tally
 from data_prep.runner import available_processes, block_map
-from data_prep.workplace import Workplace
 from jaxepi.errors import JaxepiError
 
 MANIFEST = "manifest.json"
@@ -129,7 +129,7 @@ def build(
     """
     work = recipe.blocks()
     started = time.monotonic()
-    with Workplace(out) as place:
+    with BuildFolder(out) as place:
         try:
             folder, shards, tallies = _write(recipe, work, place.folder, execution)
             index_shards(folder)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from data_prep import cpg_splits, dataset
+from data_prep.build_folder import BuildFolder
 from data_prep.chroms import PREFIX_MODES
 from data_prep.cpg_formats import FORMATS
 from data_prep.cpg_profiles import STRAND_MODES, UNSORTED_MODES, VALUE_MODES, Reading, cell_name, read_positions
@@ -19,7 +20,6 @@ from data_prep.deepcpg import LARGEST_DISTANCE, DeepCpGRecipe, Layout, SiteTable
 from data_prep.quiet import NEEDED, require
 from data_prep.runner import available_processes
 from data_prep.running import add_running_options, execution_of
-from data_prep.workplace import Workplace
 from jaxepi.errors import JaxepiError, did_you_mean
 
 _SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
@@ -207,7 +207,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
     execution = execution_of(args)
     # Beside the dataset, where workers on other machines see it.
-    with Workplace(out.with_name(f"{out.name}.profiles")) as place:
+    with BuildFolder(out.with_name(f"{out.name}.profiles")) as place:
         try:
             recipe = make_recipe(args, files, place.folder)
         except OSError as error:

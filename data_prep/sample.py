@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.workplace import Workplace
+from data_prep.build_folder import BuildFolder
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import A, C, G, N, T, decode, reverse_complement
 
@@ -322,7 +322,7 @@ def prepare(out: Path, seed: int = 0, megabases: float = 12.0) -> dict[str, Any]
     """Makes `out`/raw unless it is there, all or nothing; returns what ceiling.json holds."""
     raw = out / "raw"
     if not _existing(raw, {"seed": seed, "megabases": megabases, "format": FORMAT}):
-        with Workplace(raw) as place:
+        with BuildFolder(raw) as place:
             made = place.folder / "raw"
             made.mkdir()
             write_raw(made, seed, megabases)

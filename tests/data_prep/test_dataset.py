@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_prep.build_folder import BuildFolder
 from data_prep.dataset import file_digest
-from data_prep.workplace import Workplace
 from jaxepi.errors import JaxepiError
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_a_folder_that_is_no_dataset_is_not_touched(world, prepare):
     assert status == 0, err
 
 
-def wait_for_workplace(folder, process):
+def wait_for_build_folder(folder, process):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         if list(folder.glob("d.tmp-*/lock")):
@@ -126,7 +126,7 @@ def wait_for_workplace(folder, process):
 def test_stopped_in_the_middle(world, prepare, number):
     argv = world.argv(world.folder / "d", "--stride", 10)
     process = subprocess.Popen(command(argv), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    wait_for_workplace(world.folder, process)
+    wait_for_build_folder(world.folder, process)
     time.sleep(0.3)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -146,7 +146,7 @@ def test_killed_runs_leave_no_worker(world):
     psutil = pytest.importorskip("psutil")
     argv = [*world.argv(world.folder / "d", "--stride", 10), "--processes", "2"]
     process = subprocess.Popen(command(argv), cwd=ROOT, stderr=subprocess.DEVNULL)
-    wait_for_workplace(world.folder, process)
+    wait_for_build_folder(world.folder, process)
     deadline = time.monotonic() + 30
     children = []
     while len(children) < 3 and time.monotonic() < deadline:  # two workers and the resource tracker
@@ -160,7 +160,7 @@ def test_killed_runs_leave_no_worker(world):
 
 def test_two_runs_into_one_place(world, prepare):
     out = world.folder / "d"
-    with Workplace(out) as place:
+    with BuildFolder(out) as place:
         status, _, err = prepare(world.argv(out))
         assert status == 2 and f"another data_prep is writing {out}" in err
         assert place.folder.exists()
@@ -227,7 +227,7 @@ def test_the_digest_sees_content_not_place(tmp_path):
 
 def test_publishing_over_something_that_appeared_is_refused(tmp_path):
     out = tmp_path / "d"
-    with pytest.raises(JaxepiError, match="appeared while"), Workplace(out) as place:
+    with pytest.raises(JaxepiError, match="appeared while"), BuildFolder(out) as place:
         (place.folder / "made").mkdir()
         out.mkdir()
         (out / "other").write_text("x")

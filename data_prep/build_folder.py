@@ -17,7 +17,7 @@ from jaxepi.errors import JaxepiError
 _LOCK = "lock"
 
 
-class Workplace:
+class BuildFolder:
     """`<out>.tmp-<host>-<pid>`, locked while its process lives: those of dead processes are recognised and removed.
 
     SIGINT and SIGTERM become KeyboardInterrupt while the place is open, and leaving it removes the folder.
@@ -30,7 +30,7 @@ class Workplace:
         self._handler: Any = None
         self._tempdir: str | None = None
 
-    def __enter__(self) -> "Workplace":
+    def __enter__(self) -> "BuildFolder":
         self._remove_stale()
         try:
             self.folder.mkdir(parents=True)
@@ -80,7 +80,7 @@ class Workplace:
                     f"another data_prep is writing {self.out} ({folder.name}): wait for it, or choose another --out"
                 ) from error
             except OSError:
-                continue  # not a workplace
+                continue  # not a build folder
             shutil.rmtree(folder, ignore_errors=True)
 
 
