@@ -342,7 +342,8 @@ def test_the_report_of_a_run_with_statistics(deepcpg_dataset, tmp_path):
 
 
 def test_metrics_by_annotation(deepcpg_manifest):
-    task = toy_task({**deepcpg_manifest, "annotations": ["CGI", "exons"]}, name="deepcpg_cpg")
+    manifest = {**deepcpg_manifest, "annotations": ["CGI", "exons"]}
+    task = toy_task(manifest, name="deepcpg_cpg", model__network="FcAvg")
     random, sites = np.random.default_rng(0), 64
     records = [
         record(
