@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,15 @@ def watch_memory(pid: int, done: threading.Event, peak: list[int]) -> None:
 def prepare(fasta: Path, paths: list[Path], out: Path, processes: int, *more: str) -> tuple[Cost, int]:
     """Runs the command line: the cost of the whole command, and its peak memory in bytes, children included."""
     words = ["melody", "--fasta", fasta, "--bigwigs", *paths, "--out", out, "--processes", processes, "--no-progress"]
+    return run_command([*words, *more], out)
+
+
+def run_command(words: Sequence[Any], out: Path) -> tuple[Cost, int]:
+    """Runs `python -m data_prep <words>`, which makes `out`: its cost, and its peak memory in bytes with children."""
     peak, done = [0], threading.Event()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    run = subprocess.Popen([sys.executable, "-m", "data_prep", *map(str, words), *more], stdout=subprocess.DEVNULL)
+    run = subprocess.Popen([sys.executable, "-m", "data_prep", *map(str, words)], stdout=subprocess.DEVNULL)
     watcher = threading.Thread(target=watch_memory, args=(run.pid, done, peak))
     watcher.start()
     run.wait()

@@ -15,18 +15,14 @@ import argparse
 import json
 import os
 import platform
-import resource
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.data_prep import Cost, cpu_name, watch_memory
+from benchmarks.data_prep import Cost, cpu_name, run_command
 
 CHROMS = {"1": 0.8, "13": 0.1, "2": 0.1}  # shares of the sites: one chromosome a split of the paper
 CPG_EVERY = 100  # bp; the human genome has one CpG in about 105 bp
@@ -64,22 +60,7 @@ def prepare(fasta: Path, profiles: list[Path], out: Path, processes: int, *more:
     """Runs the command line: its cost, and its peak memory in bytes, children included."""
     words = ["deepcpg", "--profiles", *profiles, "--fasta", fasta, "--dna-wlen", WINDOW, "--cpg-wlen", NEIGHBOURS]
     words += ["--cpg-stats", "mean", "var", "entropy", "diff", "--out", out, "--processes", processes, "--no-progress"]
-    peak, done = [0], threading.Event()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    run = subprocess.Popen([sys.executable, "-m", "data_prep", *map(str, words), *more], stdout=subprocess.DEVNULL)
-    watcher = threading.Thread(target=watch_memory, args=(run.pid, done, peak))
-    watcher.start()
-    run.wait()
-    wall = time.perf_counter() - started
-    done.set()
-    watcher.join()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if run.returncode:
-        raise SystemExit(f"data_prep left with status {run.returncode}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    manifest = json.loads((out / "manifest.json").read_text())
-    return Cost(sum(split["records"] for split in manifest["splits"].values()), wall, cpu), peak[0]
+    return run_command([*words, *more], out)
 
 
 def parsing_rate(profile: Path) -> float:

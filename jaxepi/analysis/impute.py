@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from jaxepi import __version__
 from jaxepi.analysis.impute_store import FORMATS, SUMMARY, ImputationStore, require_h5py
-from jaxepi.analysis.job import finished
+from jaxepi.analysis.job import finished, write_errors
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.table import weights_of
@@ -96,7 +96,7 @@ def impute_files(
     if (done := finished(out, SUMMARY, arguments, "imputation")) is not None:
         return done
     labels = _Labels(dataset.manifest, outputs, round_observed)
-    try:
+    with write_errors(out):
         store = ImputationStore(out, arguments, outputs, names)
         try:
             observed = _impute_all(predict, dataset, store, labels, names, values, batch_size, progress)
@@ -106,11 +106,6 @@ def impute_files(
             store.finish(formats, summary, original_bedgraph)
         finally:
             store.close()
-    except OSError as problem:
-        raise JaxepiError(
-            f"Cannot write {out} ({problem.strerror or problem}); what is done is kept in {out.name}.partial: "
-            "make room and run the same command again."
-        ) from problem
     return {"arguments": arguments, **summary}
 
 

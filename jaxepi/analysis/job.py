@@ -1,8 +1,9 @@
 """A long job that writes a folder: worked on beside its place, locked, resumable only with the same arguments."""
 
+import contextlib
 import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +24,18 @@ def lock_folder(partial: Path) -> IO[str]:
         lock.close()
         raise JaxepiError(f"Another process is writing {partial}; wait for it or choose another --out.") from None
     return lock
+
+
+@contextlib.contextmanager
+def write_errors(out: Path) -> Iterator[None]:
+    """Turns a failed write into the sentence that says what is kept and how to go on."""
+    try:
+        yield
+    except OSError as problem:
+        raise JaxepiError(
+            f"Cannot write {out} ({problem.strerror or problem}); what is done is kept in {out.name}.partial: "
+            "make room and run the same command again."
+        ) from problem
 
 
 def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], what: str, remedy: str) -> None:

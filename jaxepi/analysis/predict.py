@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxepi import __version__, sequence
 from jaxepi.analysis.calls import SUMMARY, CallStore
-from jaxepi.analysis.job import finished
+from jaxepi.analysis.job import finished, write_errors
 from jaxepi.analysis.predictor import Predictor
 from jaxepi.analysis.regions import Plan, Records, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError, did_you_mean
@@ -95,7 +95,7 @@ def predict_files(
     if progress:
         for note in plan.notes():
             print(f"note: {note}", file=sys.stderr)
-    try:
+    with write_errors(out):
         store = CallStore(out, arguments, names, table=table, bigwig=bigwig)
         try:
             _predict_all(predictor, genome, plan, store, size, chosen, overlap == "once", progress)
@@ -110,11 +110,6 @@ def predict_files(
             store.finish(_contigs(genome), summary, progress)
         finally:
             store.close()
-    except OSError as problem:
-        raise JaxepiError(
-            f"Cannot write {out} ({problem.strerror or problem}); what is done is kept in {out.name}.partial: "
-            "make room and run the same command again."
-        ) from problem
     return {"arguments": arguments, **summary}
 
 
