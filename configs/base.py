@@ -35,7 +35,7 @@ def get_base() -> ConfigDict:
     config.dataset = ConfigDict()
     config.dataset.path = ""  # folder made by data_prep
     config.dataset.command = ""  # the data_prep command that makes it, for messages
-    config.dataset.sample = False  # make the embedded sample at `path` if nothing is there
+    config.dataset.sample = ""  # data_prep command that makes an embedded sample if nothing is at `path`; "" = none
     config.dataset.train_split = "train"
     config.dataset.validation_split = "valid"
     config.dataset.test_split = "test"

@@ -15,6 +15,7 @@ Expected  Mean over cells of the AUC per cell (auc_cpg_per_track_mean). Of a re-
 
 Variants  :paper     as configs/deepcpg_dna.py
           :together  all weights from scratch, in one run
+          :sample    the same on the embedded sample of configs/deepcpg_dna.py:sample
 """
 
 from ml_collections import ConfigDict
@@ -24,8 +25,8 @@ from configs import deepcpg_dna
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The experiment; `--config configs/deepcpg_joint.py:together` chooses a variant."""
-    together = variant == "together"
-    config = deepcpg_dna.get_config("default" if together else variant)
+    together = variant in ("together", "sample")
+    config = deepcpg_dna.get_config("default" if variant == "together" else variant)
     config.model.network = "JointL2h512_CnnL2h128_RnnL1"
     if not together:
         config.init_from = ("runs/deepcpg_dna::dna.*", "runs/deepcpg_cpg::cpg.*")

@@ -81,7 +81,7 @@ def _correct(config: ConfigDict) -> None:
 def _sample(config: ConfigDict, smoke: bool) -> None:
     """The embedded sample: a few synthetic megabases with rules that can be learned."""
     _correct(config)
-    config.dataset.sample = True
+    config.dataset.sample = "sample"
     config.dataset.path = "data/sample/dataset"
     config.dataset.command = "python -m data_prep sample --out data/sample"
     config.model.width = 8 if smoke else 16

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.build_folder import BuildFolder
 from data_prep.folds import PAPER
-from data_prep.sample import auc, pearson
+from data_prep.synthetic import auc, make_raw, pearson
 from jaxepi.errors import JaxepiError
 
 FORMAT = 1  # raised when the same arguments would give other files
@@ -190,35 +189,12 @@ with and without knowledge of the contacts: no model of either kind can be expec
 """
 
 
-def _existing(raw: Path, arguments: dict[str, Any]) -> bool:
-    """Whether `raw` holds these very files. Raises JaxepiError if it holds others."""
-    if not raw.exists():
-        return False
-    try:
-        found = json.loads((raw / "ceiling.json").read_text())["arguments"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise JaxepiError(
-            f"{raw}: ceiling.json is missing or damaged; delete the folder or choose another --out"
-        ) from error
-    if found != arguments:
-        raise JaxepiError(
-            f"{raw}: the files there were made with {found}, not {arguments}; delete the folder or choose another --out"
-        )
-    return True
-
-
 def prepare(out: Path, seed: int = 0, genes: int = 1200) -> dict[str, Any]:
     """Makes `out`/raw unless it is there, all or nothing; returns what ceiling.json holds."""
     if genes < 80:
         raise JaxepiError(f"--genes is {genes}: at least 80 were expected, ten a chromosome")
-    raw = out / "raw"
-    if not _existing(raw, {"seed": seed, "genes": genes, "format": FORMAT}):
-        with BuildFolder(raw) as place:
-            made = place.folder / "raw"
-            made.mkdir()
-            write_raw(made, seed, genes)
-            place.publish(made, replace=False)
-    return json.loads((raw / "ceiling.json").read_text())
+    given = {"seed": seed, "genes": genes, "format": FORMAT}
+    return make_raw(out, given, lambda folder: write_raw(folder, seed, genes))
 
 
 def arguments(raw: Path) -> list[str]:

@@ -144,13 +144,13 @@ def find_dataset(config: Any) -> Dataset:
     section = config.dataset
     path = Path(section.path)
     if not path.exists():
-        if not section.get("sample", False):
+        if not section.sample:
             raise JaxepiError(
                 f"There is no dataset at {path}: make it with `{section.command}`, point --config.dataset.path at one, "
                 "or use the config's :sample variant, which needs none."
             )
         if jax.process_index() == 0:
-            _make_sample(path)
+            _make_sample(section.sample, path)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -158,10 +158,10 @@ def find_dataset(config: Any) -> Dataset:
     return open_dataset(path)
 
 
-def _make_sample(path: Path) -> None:
+def _make_sample(name: str, path: Path) -> None:
     """The embedded sample through the very command that users run for their own files."""
     print(f"preparing the embedded sample in {path.parent}", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "data_prep", "sample", "--out", str(path.parent)]
+    command = [sys.executable, "-m", "data_prep", name, "--out", str(path.parent)]
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
     done = subprocess.run(command, env=environment, check=False)
@@ -172,7 +172,7 @@ def _make_sample(path: Path) -> None:
 def expectation(config: Any) -> dict[str, Any] | None:
     """What can be reached on the embedded sample, whose rules are known, for the report; None for other data."""
     path = Path(config.dataset.path).parent / "raw" / "ceiling.json"
-    if not config.dataset.get("sample", False) or not path.is_file():
+    if not config.dataset.sample or not path.is_file():
         return None
     return json.loads(path.read_text())
 

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep import chromoformer_sample as sample
 from data_prep.folds import PAPER
-from data_prep.sample import auc
+from data_prep.synthetic import auc
 
 
 @pytest.fixture(scope="module")

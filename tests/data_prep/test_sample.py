@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import sample
+from data_prep import sample, synthetic
 from data_prep.__main__ import main
 from jaxepi.data import open_dataset
 from jaxepi.errors import JaxepiError
@@ -40,25 +40,25 @@ def test_the_dataset_has_the_splits_of_the_paper(made: Path) -> None:
     assert dataset.manifest["tracks"] == [track.name for track in sample.TRACKS]
     chroms = {split: {record["chrom"] for record in dataset.split(split)} for split in dataset.splits}
     assert chroms == {"train": {"chr1", "chr2", "chr3", "chr4"}, "valid": {"chr10"}, "test": {"chr8", "chr9"}}
-    assert sum(dataset.splits.values()) == sum(sample.chromosome_lengths(SMALL).values()) // sample.WINDOW
+    assert sum(dataset.splits.values()) == sum(sample.chromosome_lengths(SMALL).values()) // synthetic.WINDOW
 
 
 def test_records_hold_what_the_rules_gave(made: Path) -> None:
     """A record of the validation chromosome against the generator: positions exactly, values up to noise."""
     split = open_dataset(made / "dataset").split("valid")
     codes = np.concatenate([record["sequence"] for record in split])
-    cpg = sample.cpg_positions(codes)
-    expected = sample.expected_methylation(sample.rule_logits(codes))
+    cpg = synthetic.cpg_positions(codes)
+    expected = synthetic.expected_methylation(synthetic.rule_logits(codes, sample.TRACKS), sample.HIDDEN_NOISE)
     value = np.full((len(codes), len(sample.TRACKS)), np.nan)
     for number, record in enumerate(split):
-        value[number * sample.WINDOW + record["position"].astype(int)] = record["value"]
+        value[number * synthetic.WINDOW + record["position"].astype(int)] = record["value"]
     at_cpg = value[cpg]
     assert (at_cpg == -1).any() and np.isnan(at_cpg).any()
     reported = json.loads((made / "raw" / "ceiling.json").read_text())["splits"]["valid"]
     assert reported["cpgs"] == len(cpg)
     for track, measured, best in zip(sample.TRACKS, at_cpg.T, expected.T, strict=True):
         covered = measured >= 0
-        correlation = sample.pearson(best[covered], measured[covered])
+        correlation = synthetic.pearson(best[covered], measured[covered])
         assert reported["per_track"][track.name]["pearson_cpg"] == pytest.approx(correlation, abs=1e-6)
         assert measured[covered].mean() == pytest.approx(best[covered].mean(), abs=0.03)
 
@@ -98,9 +98,9 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_motifs_match_on_both_strands() -> None:
     text = "A" * 20 + "TGATAAG" + "A" * 20  # WGATAAG
-    assert sample.motif_centres(encode(text), "WGATAAG").tolist() == [23]
-    assert sample.motif_centres(reverse_complement(encode(text)), "WGATAAG").tolist() == [23]
-    assert len(sample.motif_centres(encode(text.replace("TAAG", "TANG")), "WGATAAG")) == 0
+    assert synthetic.motif_centres(encode(text), "WGATAAG").tolist() == [23]
+    assert synthetic.motif_centres(reverse_complement(encode(text)), "WGATAAG").tolist() == [23]
+    assert len(synthetic.motif_centres(encode(text.replace("TAAG", "TANG")), "WGATAAG")) == 0
 
 
 def test_rules_by_hand() -> None:
@@ -112,31 +112,33 @@ def test_rules_by_hand() -> None:
     twice[430:437] = "TGAGTCA"
     far = plain.copy()
     far[245:252] = "TGACTCA"  # its middle is 152 bp away: 0.48 of a match
-    lonely = sample.ISLAND_EFFECT / (1 + np.exp((sample.DENSITY_MIDDLE - 1) / sample.DENSITY_SCALE))
+    lonely = synthetic.ISLAND_EFFECT / (1 + np.exp((synthetic.DENSITY_MIDDLE - 1) / synthetic.DENSITY_SCALE))
     for text, matches in ((plain, 0.0), (near, 1.0), (twice, 2.0), (far, 0.48)):
-        logits = sample.rule_logits(encode("".join(text)))
+        logits = synthetic.rule_logits(encode("".join(text)), sample.TRACKS)
         expected = [t.base + lonely + t.effects.get("TGASTCA", 0.0) * matches / 2 for t in sample.TRACKS]
         np.testing.assert_allclose(logits, [expected])
-    island = sample.rule_logits(encode("A" * 200 + "CGTT" * 60 + "A" * 200))
-    assert (sample.expected_methylation(island)[30, :3] < 0.1).all()
+    island = synthetic.rule_logits(encode("A" * 200 + "CGTT" * 60 + "A" * 200), sample.TRACKS)
+    assert (synthetic.expected_methylation(island, sample.HIDDEN_NOISE)[30, :3] < 0.1).all()
 
 
 def test_expected_methylation_is_the_mean_over_the_hidden_noise() -> None:
     logits = np.array([[-4.0, 0.0, 2.2]])
     drawn = logits + sample.HIDDEN_NOISE * np.random.default_rng(0).standard_normal((400_000, 1))
-    np.testing.assert_allclose(sample.expected_methylation(logits)[0], (1 / (1 + np.exp(-drawn))).mean(0), atol=1e-3)
+    np.testing.assert_allclose(
+        synthetic.expected_methylation(logits, sample.HIDDEN_NOISE)[0], (1 / (1 + np.exp(-drawn))).mean(0), atol=1e-3
+    )
 
 
 def test_auc_agrees_with_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(0)
     score, positive = random.integers(0, 20, 500) / 20, random.random(500) < 0.3
-    assert sample.auc(score, positive) == pytest.approx(metrics.roc_auc_score(positive, score), abs=1e-12)
+    assert synthetic.auc(score, positive) == pytest.approx(metrics.roc_auc_score(positive, score), abs=1e-12)
 
 
 def test_islands_are_dense_in_cpgs_and_the_background_is_not() -> None:
-    codes = sample.make_chromosome(400_000, np.random.default_rng(1))
-    share = len(sample.cpg_positions(codes)) / len(codes)
+    codes = synthetic.make_chromosome(400_000, synthetic.motifs_of(sample.TRACKS), np.random.default_rng(1))
+    share = len(synthetic.cpg_positions(codes)) / len(codes)
     assert 0.008 < share < 0.02
     assert decode(codes[:1000]) == "N" * 1000
 

@@ -68,7 +68,7 @@ def config(dataset, compilation_cache):
         sys.path.remove(str(ROOT))
     config = module.get_config("smoke")
     config.dataset.path = str(dataset)
-    config.dataset.sample = False
+    config.dataset.sample = ""
     config.compilation_cache = str(compilation_cache)
     config.batch_size = config.eval_batch_size = 8
     config.model.width = 4
