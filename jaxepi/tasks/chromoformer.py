@@ -83,7 +83,8 @@ class ChromoformerTask(Task):
         self.stored_width = int(manifest["promoter_length"])
         check_widths(self.model_config, self.objective, self.resolution, self.stored_width)
         self.monitor = "auc_gene_per_track_mean" if self._classes else "pearson_gene_per_track_mean"
-        self.options = Options(region="gene", label_threshold=0.5 if self._classes else None, windows=0)
+        threshold, unit = (0.5, "") if self._classes else (None, "log2(RPKM + 1)")
+        self.options = Options(region="gene", label_threshold=threshold, windows=0, unit=unit)
 
     def build_model(self, rngs: nnx.Rngs) -> Chromoformer:
         return Chromoformer(self.model_config, rngs=rngs)
