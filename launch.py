@@ -15,10 +15,24 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
-_MODES = ["train", "eval", "predict", "impute", "motifs", "effects"]  # the last three: models of single sites
+_MODES = [
+    "train",
+    "crossval",
+    "eval",
+    "predict",
+    "impute",
+    "motifs",
+    "effects",
+]  # the last three: models of single sites
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _SPLIT = flags.DEFINE_string("split", None, "Split of the dataset. Default for eval: the config's; otherwise all.")
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Not train: which checkpoint of the run.")
+_CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint",
+    "best",
+    ["best", "last"],
+    "Which checkpoint of the run. Default for eval: as config.report_checkpoint says; otherwise best.",
+)
+_FOLDS = flags.DEFINE_list("folds", None, "crossval: train only these of config.dataset.folds. Default: all.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "predict: a released file instead of a run.")
 _FASTA = flags.DEFINE_string("fasta", None, "predict: genome (with --regions), or sequences to predict one by one.")
 _REGIONS = flags.DEFINE_string("regions", None, "predict: BED of regions of the genome.")
@@ -51,8 +65,10 @@ def main(argv: list[str]) -> None:
         cli.start(config, hosts if _MULTIHOST.value or _COORDINATOR.value else None)
         if _MODE.value == "train":
             cli.train(cli.required(config, "config"), workdir)
+        elif _MODE.value == "crossval":
+            cli.cross_validate(cli.required(config, "config"), workdir, _FOLDS.value)
         elif _MODE.value == "eval":
-            cli.evaluate(config, workdir, _SPLIT.value, _CHECKPOINT.value)
+            cli.evaluate(config, workdir, _SPLIT.value, _CHECKPOINT.value if _CHECKPOINT.present else None)
         elif _MODE.value != "predict":
             _explain(cli, config, workdir)
         else:

@@ -27,6 +27,7 @@ def get_base() -> ConfigDict:
     config.profile_steps = ()  # (first, last + 1) steps to profile to workdir/profile; () = none
     config.wandb_project = placeholder(str)  # also log to this Weights & Biases project; None = no
     config.compilation_cache = placeholder(str)  # folder of compiled programs; None = the user's cache folder
+    config.report_checkpoint = "best"  # which one is evaluated for the report: best (by `monitor`) | last
     config.report = True  # after training and evaluation, write workdir/report/report.html
 
     config.mesh = ConfigDict()
@@ -38,7 +39,8 @@ def get_base() -> ConfigDict:
     config.dataset.sample = ""  # data_prep command that makes an embedded sample if nothing is at `path`; "" = none
     config.dataset.train_split = "train"
     config.dataset.validation_split = "valid"
-    config.dataset.test_split = "test"
+    config.dataset.test_split = "test"  # evaluated after training too; "" = there is none
+    config.dataset.folds = ()  # splits that --mode crossval holds out one by one while the others train; () = none
     config.dataset.tracks = ()  # names or numbers of the tracks to use; () = all
     config.dataset.readers = 4  # threads that read records on each host
 

@@ -10,6 +10,7 @@ from data_prep.annotation import VERSION_MODES, Tss, read_gtf, read_tss_table
 from data_prep.contact_matrices import matrix_files, read_matrices
 from data_prep.contacts import DIRECTIONS, Contacts, read_contacts, read_tss_fragments
 from data_prep.expression import read_expression, read_gene_list
+from data_prep.folds import folds_of_genes
 from data_prep.gene_assembly import Sources, assemble
 from data_prep.gene_table import Gene, read_metadata
 from jaxepi.errors import JaxepiError
@@ -52,9 +53,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--folds",
         nargs="+",
-        default=["paper"],
         metavar="GROUPS",
-        help="paper (human chromosomes), balanced (by number of genes), or 1=chr1,chr5 2=… (default: paper)",
+        help="paper (human chromosomes), balanced (by number of genes), or 1=chr1,chr5 2=… (default: paper; with "
+        "--metadata, its column split)",
     )
     _add_contacts(p.add_argument_group("contacts"))
 
@@ -117,7 +118,11 @@ def _from_metadata(args: argparse.Namespace) -> Genes:
     genes = read_metadata(path, args.eid, args.max_pcre_length)
     if args.max_neighbors is not None:
         genes = [_truncated(gene, args.max_neighbors) for gene in genes]
+    if args.folds:
+        fold_of = folds_of_genes(args.folds, {gene.gene_id: gene.chrom for gene in genes}, str(path))
+        genes = [replace(gene, fold=fold_of[gene.gene_id]) for gene in genes if gene.gene_id in fold_of]
     arguments = {name: getattr(args, name) for name in ("eid", "max_neighbors", "max_pcre_length")}
+    arguments["folds"] = sorted(args.folds) if args.folds else None
     return Genes(genes, path, args.eid or "", {"metadata": path}, arguments)
 
 
@@ -159,7 +164,7 @@ def _from_parts(args: argparse.Namespace, lengths: Mapping[str, int]) -> Genes:
     count = 8 if args.max_neighbors is None else args.max_neighbors
     if args.hic and (args.hic_bin < 1 or args.hic_bin > args.max_pcre_length):
         raise JaxepiError(f"--hic-bin is {args.hic_bin}: 1 to --max-pcre-length {args.max_pcre_length} were expected")
-    genes = assemble(sources, args.folds, contacts_of if args.contacts or args.hic else None, count)
+    genes = assemble(sources, args.folds or ["paper"], contacts_of if args.contacts or args.hic else None, count)
     files |= {f"hic {chrom}": path for chrom, path in matrices.items()}
     return Genes(genes, table, args.eid or args.expression_column or "", files, _arguments(args, count))
 
@@ -177,7 +182,7 @@ def _arguments(args: argparse.Namespace, count: int) -> dict[str, Any]:
         "biotype": args.biotype if args.annotation else None,
         "gene_versions": args.gene_versions,
         "expression_column": args.expression_column,
-        "folds": sorted(args.folds),
+        "folds": sorted(args.folds or ["paper"]),
         "contacts_direction": args.contacts_direction if args.contacts else None,
         "score_column": args.score_column if args.contacts else None,
         "hic_bin": args.hic_bin if args.hic else None,

@@ -1,5 +1,7 @@
 """Four cross-validation folds of whole chromosomes."""
 
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from data_prep.chroms import harmonise
@@ -32,6 +34,32 @@ def assign_folds(words: Sequence[str], genes_on: Mapping[str, int]) -> dict[str,
     if words == ["balanced"]:
         return _balanced(genes_on)
     return _as_given(words)
+
+
+def folds_of_genes(words: Sequence[str], chrom_of: Mapping[str, str], source: str) -> dict[str, int]:
+    """Fold of each gene; genes whose chromosome is in no fold are left out, with a notice.
+
+    Args:
+        words: see `assign_folds`.
+        chrom_of: gene -> chromosome.
+        source: where the genes come from, for messages.
+
+    Raises:
+        JaxepiError: if no gene is left, or the words are wrong.
+    """
+    fold_of = assign_folds(words, Counter(chrom_of.values()))
+    kept = {gene: fold_of[chrom] for gene, chrom in chrom_of.items() if chrom in fold_of}
+    if not kept:
+        raise JaxepiError(
+            f"no gene of {source} lies on a chromosome of --folds {' '.join(words)}: it calls them "
+            f"{', '.join(sorted(set(chrom_of.values()))[:3])}, so use --chrom-prefix, or --folds balanced"
+        )
+    if len(kept) < len(chrom_of):
+        outside = sorted(set(chrom_of.values()) - set(fold_of))
+        print(
+            f"{len(chrom_of) - len(kept)} genes on {', '.join(outside[:5])} are in no fold: left out", file=sys.stderr
+        )
+    return kept
 
 
 def _balanced(genes_on: Mapping[str, int]) -> dict[str, int]:

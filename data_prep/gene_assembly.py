@@ -2,14 +2,13 @@
 
 import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_prep.annotation import Tss
 from data_prep.contacts import Contacts, select_neighbors
 from data_prep.expression import label_by_median
-from data_prep.folds import assign_folds
+from data_prep.folds import folds_of_genes
 from data_prep.gene_table import UNKNOWN_LABEL, Gene, Region
 from jaxepi.errors import JaxepiError
 
@@ -66,20 +65,11 @@ def assemble(
     """
     targets = target_genes(sources)
     chrom_of = {gene: sources.sites[gene][0].chrom for gene in targets}
-    fold_of = assign_folds(folds, Counter(chrom_of.values()))
-    kept = [gene for gene in targets if chrom_of[gene] in fold_of]
-    if not kept:
-        raise JaxepiError(
-            f"no gene of {sources.sites_name} lies on a chromosome of --folds {' '.join(folds)}: it calls them "
-            f"{', '.join(sorted(set(chrom_of.values()))[:3])}, so use --chrom-prefix, or --folds balanced"
-        )
-    if len(kept) < len(targets):
-        outside = sorted({chrom_of[gene] for gene in targets} - set(fold_of))
-        print(f"{len(targets) - len(kept)} genes on {', '.join(outside[:5])} are in no fold: left out", file=sys.stderr)
+    kept = folds_of_genes(folds, chrom_of, sources.sites_name)
     sites = [sources.sites[gene] for gene in kept]
     contacts = contacts_of(sites) if contacts_of is not None else Contacts()
     if contacts_of is not None:
-        _check_chromosomes(contacts, sources, set(fold_of))
+        _check_chromosomes(contacts, sources, {chrom_of[gene] for gene in kept})
     expression = sources.expression
     labels = label_by_median({gene: expression[gene] for gene in kept}) if expression is not None else {}
     genes = []
@@ -87,7 +77,7 @@ def assemble(
         regions, scores = select_neighbors(contacts, own, max_neighbors, sources.fragments)
         value = math.nan if expression is None else expression[gene]
         first = own[0]
-        place = (first.chrom, first.position, first.minus, fold_of[first.chrom])
+        place = (first.chrom, first.position, first.minus, kept[gene])
         genes.append(Gene(gene, *place, value, labels.get(gene, UNKNOWN_LABEL), regions, scores))
     if contacts_of is not None and max_neighbors and not any(gene.neighbors for gene in genes):
         print("warning: no gene has a neighbour: check fragments, scores and genome build", file=sys.stderr)

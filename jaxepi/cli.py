@@ -118,7 +118,7 @@ def start(config: Any, hosts: tuple[str | None, int | None, int | None] | None) 
 
 
 def train(config: Any, workdir: Path) -> None:
-    """Trains, then evaluates the best checkpoint on the validation and test splits and writes the report."""
+    """Trains, then evaluates config.report_checkpoint on the validation and test splits and writes the report."""
     from jaxepi.train.evaluation import evaluate_run
     from jaxepi.train.loop import train as run
 
@@ -126,10 +126,19 @@ def train(config: Any, workdir: Path) -> None:
     if reason == "interrupted":
         print("run the same command again to go on", file=sys.stderr)
         sys.exit(130)
-    evaluate_run(workdir, config, None, "best", report=config.report)
+    evaluate_run(workdir, config, None, report=config.report)
 
 
-def evaluate(config: Any, workdir: Path, split: str | None, checkpoint: str) -> None:
+def cross_validate(config: Any, workdir: Path, folds: list[str] | None) -> None:
+    """Trains and evaluates each fold in a run of its own and writes the summary over all of them."""
+    from jaxepi.train.crossval import cross_validate as run
+
+    if run(config, workdir, folds) == "interrupted":
+        print("run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def evaluate(config: Any, workdir: Path, split: str | None, checkpoint: str | None) -> None:
     """Evaluates a run's checkpoint on one split and writes the report."""
     from jaxepi.train.evaluation import evaluate_run
 

@@ -42,6 +42,7 @@ class Options:
         sample_positions: upper bound; with many tracks `SAMPLE_VALUES` bounds it further.
         windows: how many whole windows to keep for the browser view.
         seed: of the choice of positions and windows.
+        unit: of predicted and measured values, for axes.
     """
 
     region: str = "cpg"
@@ -49,6 +50,7 @@ class Options:
     sample_positions: int = SAMPLE_POSITIONS
     windows: int = 4
     seed: int = 0
+    unit: str = ""
 
 
 def evaluate(
@@ -63,6 +65,7 @@ def evaluate(
     total: int | None = None,
     output: Path | None = None,
     progress: Callable[[str], None] | None = None,
+    step: int | None = None,
 ) -> EvalResult:
     """Runs `predict_step` over every batch, in the order of the split.
 
@@ -79,6 +82,7 @@ def evaluate(
         total: number of batches if known, for the progress line.
         output: folder for metrics.json, per_track.tsv and plots_data.npz (written by process 0).
         progress: receives a line now and then; default: the terminal.
+        step: of the checkpoint, if known, for the result.
 
     Raises:
         JaxepiError: the result cannot be written.
@@ -102,7 +106,7 @@ def evaluate(
     summary = dict(task.summarize(metrics))
     per_track, undefined = dict(summary.pop("per_track", {})), dict(summary.pop("undefined", {}))
     groups = summary.pop("groups", {})
-    for part, add in zip((summary, per_track, undefined), _sampled_values(sample, tracks, options), strict=True):
+    for part, add in zip((summary, per_track, undefined), sampled_values(sample, tracks, options), strict=True):
         part.update(add)
     locate = locate or (lambda record: ("", 0))
     result = EvalResult(
@@ -115,9 +119,11 @@ def evaluate(
         per_track=per_track,
         undefined=undefined,
         groups=groups,
-        curves=_curves(metrics, len(tracks)),
+        curves=curves_of(metrics, len(tracks)),
         samples=sample,
         windows=[BrowserWindow(*locate(window.record), window) for window in intake.windows.result()],
+        step=step,
+        unit=options.unit,
     )
     if output is not None and jax.process_index() == 0:
         result.save(output)
@@ -181,10 +187,10 @@ def _row_shards(array: jax.Array) -> dict[int, np.ndarray]:
     return {start: np.asarray(shards[start]) for start in sorted(shards)}
 
 
-def _sampled_values(
+def sampled_values(
     sample: Sample, tracks: Sequence[str], options: Options
 ) -> tuple[dict[str, float], dict[str, list[float]], dict[str, dict[int, str]]]:
-    """Spearman, rank AUC and average precision per track: additions to summary, per_track and undefined."""
+    """Spearman, rank AUC and average precision per track of a sample: for summary, per_track and undefined."""
     region = options.region
     values: dict[str, list[float]] = {f"spearman_{region}": []}
     if options.label_threshold is not None:
@@ -212,7 +218,7 @@ def _sampled_values(
     return summary, values, undefined
 
 
-def _curves(metrics: Mapping[str, Metric], tracks: int) -> dict[str, np.ndarray]:
+def curves_of(metrics: Mapping[str, Metric], tracks: int) -> dict[str, np.ndarray]:
     """What the plots draw, see EvalResult.curves."""
     curves: dict[str, np.ndarray] = {}
     for key, metric in metrics.items():

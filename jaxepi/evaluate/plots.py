@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from jaxepi.evaluate.report_texts import words_of
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.evaluate.runlog import RunHistory
 
@@ -20,6 +21,7 @@ SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 MAX_BARS = 60  # tracks drawn one by one; of more, the ends and a histogram
 END_BARS = 12  # tracks shown at each end then
 MAX_THIN_LINES = 64
+FEW_VALUES = 3000  # up to so many are drawn as points
 MAX_NAMED_LINES = len(SERIES) - 1  # tracks that get a colour of their own and a name
 
 
@@ -159,38 +161,116 @@ def _bars(ax: Axes, values: np.ndarray, best: np.ndarray, names: list[str] | Non
     ax.grid(axis="x", color=LIGHT, lw=0.6)
 
 
-def density_scatter(result: EvalResult) -> Figure | None:
-    """Predicted against measured as a log-scaled density: all tracks, and (of several) best, median and worst."""
+def predicted_against_measured(result: EvalResult) -> Figure | None:
+    """Points where there are few values, else a log-scaled density; None if targets are classes (or nothing is kept).
+
+    All tracks, and (of several) best, median and worst.
+    """
     region = result.region
-    if f"{region}/density_flat" not in result.curves:
+    if f"{region}/density_flat" not in result.curves or only_classes(result):
         return None
     pearson = result.per_track.get(f"pearson_{region}", [])
     flat = result.summary.get(f"pearson_{region}_flat", np.nan)
     title = "All tracks together" if len(result.tracks) > 1 else literal(result.tracks[0])
-    panels = [(title, result.curves[f"{region}/density_flat"][0], flat)]
+    panels = [(title, None, flat)]
     if f"{region}/density" in result.curves and len(result.tracks) > 1:
         order = [k for k in np.argsort(pearson) if not np.isnan(pearson[k])]
         picks = {"Best": order[-1:], "Median": order[len(order) // 2 : len(order) // 2 + 1], "Worst": order[:1]}
         for word, track in ((word, pick[0]) for word, pick in picks.items() if pick):
             name = literal(result.tracks[track], 24)
             if len(result.tracks) > 2 or word != "Median":
-                panels.append((f"{word}: {name}", result.curves[f"{region}/density"][track], pearson[track]))
-    low, high = result.curves[f"{region}/density_range_flat"]
-    figure = Figure(figsize=(0.7 + 2.75 * len(panels), 3.2), layout="constrained")
-    for ax, (name, counts, r) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        image = ax.imshow(
-            np.ma.masked_equal(counts, 0), origin="lower", extent=(low, high, low, high), cmap="cividis",
-            norm=LogNorm(1, max(2, counts.max())), interpolation="nearest",
-        )  # fmt: skip
-        ax.plot([low, high], [low, high], color=VERMILION, lw=0.9, ls=(0, (5, 4)))
-        tidy(ax, "measured", "predicted" if ax is figure.axes[0] else "", name)
-        ax.text(0.03, 0.97, f"r = {r:.3f}", transform=ax.transAxes, va="top", fontsize=9, color=INK,
+                panels.append((f"{word}: {name}", track, pearson[track]))
+    few = result.samples.complete and result.curves[f"{region}/density_flat"].sum() <= FEW_VALUES
+    width = 3.4 if few or len(panels) == 1 else 2.75
+    figure = Figure(figsize=(0.7 + width * len(panels), 0.45 + width), layout="constrained")
+    unit = f", {result.unit}" if result.unit else ""
+    for ax, (name, track, r) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        if few:
+            draw_points(ax, *_sampled(result, track))
+            equal_limits(ax)
+        else:
+            name_of = f"{region}/density_flat" if track is None else f"{region}/density"
+            counts, limits = result.curves[name_of][track or 0], result.curves[f"{region}/density_range_flat"]
+            draw_density(ax, counts, *limits, words_of(region).plural if track is None else "")
+        tidy(ax, f"measured{unit}", f"predicted{unit}" if ax is figure.axes[0] else "", name)
+        lines = [f"r = {r:.3f}"]
+        if len(panels) == 1:
+            numbers = [(word, result.per_track.get(f"{word}_{region}", [np.nan])[0]) for word in ("spearman", "r2")]
+            lines += [f"{word} = {value:.3f}" for word, value in numbers if not np.isnan(value)]
+        ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=9, color=INK,
                 bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2})  # fmt: skip
-        bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
-        bar.ax.tick_params(labelsize=7)
-        bar.outline.set_visible(False)
-        if ax is figure.axes[0]:
-            bar.ax.set_title("values", fontsize=7, color=INK)
+    return figure
+
+
+def draw_points(ax: Axes, predicted: np.ndarray, measured: np.ndarray, color: str = BLUE, label: str = "") -> None:
+    """Each value (N,) as a point, with the line of equality under the first points of these axes."""
+    if not ax.lines:
+        ax.axline((0, 0), slope=1, color=VERMILION, lw=0.9, ls=(0, (5, 4)))
+    size = 22 if len(predicted) < 300 else 10
+    ax.scatter(measured, predicted, s=size, color=color, alpha=0.6, lw=0, label=label or None)
+    ax.grid(color=LIGHT, lw=0.6)
+
+
+def equal_limits(ax: Axes) -> None:
+    """The same range on both axes, so that equality is the diagonal."""
+    limits = np.array([ax.get_xlim(), ax.get_ylim()])
+    low, high = limits[:, 0].min(), limits[:, 1].max()
+    ax.set_xlim(low, high), ax.set_ylim(low, high)
+    ax.set_aspect("equal")
+
+
+def _sampled(result: EvalResult, track: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and measured values (N,) of the sample: of a track, or of all."""
+    columns = slice(None) if track is None else [track]
+    predicted, measured = result.samples.prediction[:, columns], result.samples.target[:, columns]
+    known = ~np.isnan(measured)
+    return predicted[known], measured[known]
+
+
+def only_classes(result: EvalResult) -> bool:
+    """Whether every measured value is 0 or 1, as far as the density tells."""
+    low, high = result.curves[f"{result.region}/density_range_flat"]
+    measured = result.curves[f"{result.region}/density_flat"][0].sum(axis=0)
+    return (low, high) == (0, 1) and measured.any() and not measured[1:-1].any()
+
+
+def draw_density(ax: Axes, counts: np.ndarray, low: float, high: float, title: str = "") -> None:
+    """How many values fall into each cell (bins, bins) of predicted and measured in [low, high], with its colours."""
+    image = ax.imshow(
+        np.ma.masked_equal(counts, 0), origin="lower", extent=(low, high, low, high), cmap="cividis",
+        norm=LogNorm(1, max(2, counts.max())), interpolation="nearest",
+    )  # fmt: skip
+    ax.plot([low, high], [low, high], color=VERMILION, lw=0.9, ls=(0, (5, 4)))
+    used = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
+    if (low, high) != (0, 1) and used.size:  # values without natural bounds: the part that is used
+        step = (high - low) / len(counts)
+        limits = low + used[0] * step, low + (used[-1] + 1) * step
+        ax.set_xlim(*limits), ax.set_ylim(*limits)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
+    bar.ax.set_title(title, fontsize=7, color=INK)
+
+
+def class_histograms(result: EvalResult) -> Figure | None:
+    """The predictions of values measured as 0 and as 1, all tracks together; None unless there are only these two."""
+    if f"{result.region}/density_flat" not in result.curves or not only_classes(result):
+        return None
+    counts = result.curves[f"{result.region}/density_flat"][0]
+    words = words_of(result.region)
+    figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+    ax = figure.subplots()
+    bins = len(counts) if counts.sum() > FEW_VALUES else 16
+    edges = np.linspace(0, 1, bins + 1)
+    for column, color, name in ((0, BLUE, words.classes[0]), (-1, VERMILION, words.classes[1])):
+        own = counts[:, column].reshape(bins, -1).sum(axis=1)
+        if own.sum():
+            ax.stairs(own / own.sum(), edges, color=color, fill=True, alpha=0.25)
+            ax.stairs(own / own.sum(), edges, color=color, lw=1.4, label=f"{name} ({int(own.sum()):,})")
+    tidy(ax, "predicted", "share of the class")
+    ax.set_xlim(0, 1)
+    ax.grid(axis="y", color=LIGHT, lw=0.6)
+    ax.legend(fontsize=8, frameon=False)
     return figure
 
 
@@ -199,7 +279,6 @@ def reliability(result: EvalResult) -> Figure | None:
     name = f"{result.region}/calibration"
     if f"{name}_count_flat" not in result.curves:
         return None
-    count = result.curves[f"{name}_count_flat"][0]
     figure = Figure(figsize=(4.4, 4.6), layout="constrained")
     curve, counts = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     curve.plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (5, 4)), label="perfect")
@@ -207,18 +286,29 @@ def reliability(result: EvalResult) -> Figure | None:
         lines = zip(result.curves[f"{name}_prediction"], result.curves[f"{name}_target"], strict=True)
         for number, (predicted, measured) in enumerate(lines):
             curve.plot(predicted, measured, color=SKY, lw=0.6, alpha=0.6, label=None if number else "single tracks")
-    predicted, measured = result.curves[f"{name}_prediction_flat"][0], result.curves[f"{name}_target_flat"][0]
+    means = (result.curves[f"{name}_prediction_flat"][0], result.curves[f"{name}_target_flat"][0])
+    count, predicted, measured = _fewer_bins(result.curves[f"{name}_count_flat"][0], *means)
     label = "all tracks" if len(result.tracks) > 1 else literal(result.tracks[0])
     curve.plot(predicted, measured, color=BLUE, lw=1.6, marker="o", ms=3.5, label=label)
-    tidy(curve, "", "mean measured")
-    curve.set_xlim(0, 1), curve.set_ylim(0, 1)
+    words = words_of(result.region)
+    tidy(curve, "", words.reliability)
+    curve.set_xlim(0, 1), curve.set_ylim(-0.02, 1.02)
     curve.legend(fontsize=8, frameon=False, loc="upper left")
     edges = np.linspace(0, 1, len(count) + 1)
     counts.bar(edges[:-1], count, width=np.diff(edges), align="edge", color=BLUE, edgecolor="white", lw=0.4)
-    tidy(counts, "predicted", "values")
+    tidy(counts, "predicted", words.plural)
     counts.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
     counts.yaxis.get_offset_text().set_fontsize(7)
     return figure
+
+
+def _fewer_bins(count: np.ndarray, *means: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Counts and means of bins (bins,), of which two or four are made one where there are few values for so many."""
+    wanted = [factor for factor in (1, 2, 4) if len(count) % factor == 0]
+    factor = next((f for f in wanted if count.sum() >= 20 * len(count) // f**2), wanted[-1])
+    merged = count.reshape(-1, factor).sum(axis=1)
+    sums = [(np.nan_to_num(mean) * count).reshape(-1, factor).sum(axis=1) for mean in means]
+    return merged, *(np.divide(total, merged, out=np.full(len(merged), np.nan), where=merged > 0) for total in sums)
 
 
 def roc_and_pr(result: EvalResult) -> Figure | None:

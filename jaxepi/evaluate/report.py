@@ -1,47 +1,22 @@
 """The report of a run: one self-contained HTML file, every figure as a file, every number in metrics.json."""
 
-import base64
 import dataclasses
-import io
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from jaxepi.evaluate import plots
 from jaxepi.evaluate.browser import browser_view
-from jaxepi.evaluate.files import plain, write_atomically, write_json, write_text
-from jaxepi.evaluate.report_page import FIGURE, PAGE
-from jaxepi.evaluate.report_texts import ABOUT, METRICS
+from jaxepi.evaluate.files import plain, write_json, write_text
+from jaxepi.evaluate.pictures import Picture, environment, figure_block, make_pictures, write_pictures
+from jaxepi.evaluate.report_page import PAGE
+from jaxepi.evaluate.report_texts import describe_figures, describe_metrics, headlines, words_of
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.evaluate.runlog import RunHistory, read_log
 
-DPI = 160
-
-CARDS = ("pearson", "auc", "mae")
 GROUP_VALUES = ("auc", "average_precision", "accuracy", "tpr", "tnr", "f1", "mcc")
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A rendered figure."""
-
-    file: str
-    title: str
-    caption: str
-    png: bytes
-    width: int  # CSS pixels
-
-    @property
-    def data(self) -> str:
-        """The PNG in base64."""
-        return base64.b64encode(self.png).decode("ascii")
 
 
 def write_report(
@@ -71,10 +46,11 @@ def write_report(
     results = {split: dataclasses.replace(result, split=split) for split, result in results.items()}
     settings = _as_dict(config)
     note, best = _expectation(expectation)
-    training = _pictures({"loss_curves": plots.loss_curves(history, _monitor(settings, history))}, "")
+    curves = {"loss_curves": plots.loss_curves(history, _monitor(settings, history))}
+    training = make_pictures(curves, "", describe_figures(""))
     by_split = {split: _split_pictures(result, best.get(split, {})) for split, result in results.items()}
     sections = [_section(result, best.get(split, {}), by_split[split]) for split, result in results.items()]
-    page = _environment().from_string(PAGE).render(
+    page = environment().from_string(PAGE).render(
         title=f"{_experiment(settings)}: evaluation report",
         subtitle=f"Run folder {Path(workdir).resolve()}",
         cards=[card for result in results.values() for card in _cards(result)],
@@ -83,10 +59,10 @@ def write_report(
         config=json.dumps(plain(settings), indent=1, default=str),
         training_figures=training,
         sections=sections,
-        figure_block=_figure_block,
+        figure_block=figure_block,
     )  # fmt: skip
     folder = Path(workdir) / "report"
-    _write_figures(folder / "figures", [*training, *(p for pictures in by_split.values() for p in pictures)])
+    write_pictures(folder / "figures", [*training, *(p for pictures in by_split.values() for p in pictures)])
     numbers = {
         "run": {key: history.start.get(key) for key in ("versions", "devices", "dataset", "parameters")},
         "training": _training_numbers(history),
@@ -96,14 +72,6 @@ def write_report(
     write_json(Path(workdir) / "metrics.json", numbers)
     write_text(folder / "report.html", page)
     return folder / "report.html"
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
-
-
-def _figure_block(picture: Picture) -> markupsafe.Markup:
-    return markupsafe.Markup(_environment().from_string(FIGURE).render(figure=picture))
 
 
 def _as_dict(config: Any) -> dict[str, Any]:
@@ -122,7 +90,12 @@ def _monitor(settings: Mapping[str, Any], history: RunHistory) -> str | None:
     """The metric of the validation curve: the one that the run watched, else the first known name that was logged."""
     logged = {name for by_step in history.evals.values() for metrics in by_step.values() for name in metrics}
     watched = (history.end.get("best") or {}).get("metric")
-    wanted = [settings.get("monitor"), watched, *(f"{v}_cpg_per_track_mean" for v in CARDS), *sorted(logged)]
+    wanted = [
+        settings.get("monitor"),
+        watched,
+        *(f"{value}_cpg_per_track_mean" for value in ("pearson", "auc", "mae")),
+        *sorted(logged),
+    ]
     return next((name for name in wanted if name in logged), None)
 
 
@@ -132,32 +105,12 @@ def _expectation(given: str | Mapping[str, Any] | None) -> tuple[str, dict[str, 
     return str(given.get("text", "")), {split: dict(best) for split, best in dict(given.get("splits", {})).items()}
 
 
-def _pictures(
-    figures: Mapping[str, Figure | None], prefix: str, about: Mapping[str, tuple[str, str]] = ABOUT
-) -> list[Picture]:
-    pictures = []
-    for name, figure in figures.items():
-        if figure is None:
-            continue
-        title, caption = about[name]
-        width, png = _render(figure)
-        pictures.append(Picture(f"{prefix}{name}.png", title, caption, png, width))
-    return pictures
-
-
-def _render(figure: Figure) -> tuple[int, bytes]:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    # No date or version inside: the same numbers give the same bytes.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return round(figure.get_size_inches()[0] * 100), buffer.getvalue()
-
-
 def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture]:
     prefix = re.sub(r"[^A-Za-z0-9_-]", "_", result.split) + "_"
     figures = {
-        "per_track": plots.per_track_bars(result, best.get("per_track")),
-        "density": plots.density_scatter(result),
+        "per_track": plots.per_track_bars(result, best.get("per_track")) if len(result.tracks) > 1 else None,
+        "density": plots.predicted_against_measured(result),
+        "classes": plots.class_histograms(result),
         "reliability": plots.reliability(result),
         "roc_pr": plots.roc_and_pr(result),
         "groups": plots.group_bars(result),
@@ -171,7 +124,7 @@ def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture
             f"Measured and predicted values at their positions, counted from 1. This window was "
             f"{why.get(shown.window.choice, 'given')}; how well it is predicted had no part in the choice.",
         )
-    return _pictures(figures, prefix) + _pictures(windows, prefix, about)
+    return make_pictures(figures, prefix, describe_figures(result.region)) + make_pictures(windows, prefix, about)
 
 
 def _number(value: Any, digits: int = 4) -> str:
@@ -181,10 +134,15 @@ def _number(value: Any, digits: int = 4) -> str:
 
 
 def _cards(result: EvalResult) -> list[dict[str, str]]:
-    names = [(value, f"{value}_{result.region}_per_track_mean") for value in CARDS]
-    word = "mean over tracks" if len(result.tracks) > 1 else result.tracks[0]
+    words, single = words_of(result.region), len(result.tracks) == 1
+    names = [
+        (value, f"{value}_{result.region}_per_track_mean") for value in headlines(result.region, result.has_classes)
+    ]
+    where = f"at {result.region}, " + (result.tracks[0] if single else "mean over tracks")
+    if single and words.one_value:
+        where = f"over its {words.records}"
     return [
-        {"value": _number(result.summary[name], 3), "name": f"{result.split} {value} at {result.region}, {word}"}
+        {"value": _number(result.summary[name], 3), "name": f"{result.split} {value.replace('_', ' ')} {where}"}
         for value, name in names
         if name in result.summary
     ]
@@ -192,8 +150,9 @@ def _cards(result: EvalResult) -> list[dict[str, str]]:
 
 def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture]) -> dict[str, Any]:
     region, summary = result.region, result.summary
+    meaning = describe_metrics(region)
     bases = {name.removesuffix("_per_track_mean") for name in summary if name.endswith("_per_track_mean")}
-    order = [f"{value}_{region}" for value in METRICS]
+    order = [f"{value}_{region}" for value in meaning]
     rows = []
     for base in [name for name in order if name in bases] + sorted(bases - set(order)):
         rows.append(
@@ -204,12 +163,9 @@ def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture
                 "tracks": _number(summary.get(f"{base}_n_tracks")),
                 "flat": _number(summary.get(f"{base}_flat")),
                 "best": _number(best.get(f"{base}_per_track_mean")),
-                "what": METRICS.get(base.removesuffix(f"_{region}"), ""),
+                "what": meaning.get(base.removesuffix(f"_{region}"), ""),
             }
         )
-    values = summary.get(f"n_values_{region}_total")
-    complete = "all" if result.samples.complete else "a random choice"
-    sampled = summary.get(f"sample_positions_{region}", len(result.samples.prediction))
     undefined = [
         (name, result.tracks[track], reason)
         for name, reasons in result.undefined.items()
@@ -218,17 +174,31 @@ def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture
     return {
         "anchor": re.sub(r"[^A-Za-z0-9_-]", "_", result.split),
         "name": f"Split: {result.split}",
-        "about": f"{result.records:,} windows, {len(result.tracks):,} tracks"
-        + (f", {int(values):,} measured values at {region}" if values is not None else "")
-        + f". Sampled positions: {int(sampled):,} ({complete} of {result.samples.seen:,}). "
-        f"Evaluated in {result.seconds:.0f} s.",
+        "about": _about(result),
         "rows": rows,
+        "single": len(result.tracks) == 1,
         "has_best": any(row["best"] != "–" for row in rows),
         "undefined": undefined,
         "groups": _group_rows(result),
         "group_values": GROUP_VALUES,
         "figures": pictures,
     }
+
+
+def _about(result: EvalResult) -> str:
+    """What was evaluated, in sentences."""
+    words = words_of(result.region)
+    parts = [f"{result.records:,} {words.records}", f"{len(result.tracks):,} tracks" if len(result.tracks) > 1 else ""]
+    values = result.summary.get(f"n_values_{result.region}_total")
+    if values is not None:
+        parts.append(f"{int(values):,} {words.values}")
+    text = ", ".join(part for part in parts if part) + ". "
+    sampled = result.summary.get(f"sample_positions_{result.region}", len(result.samples.prediction))
+    if not (words.one_value and result.samples.complete):
+        complete = "all" if result.samples.complete else "a random choice"
+        text += f"Sampled positions: {int(sampled):,} ({complete} of {result.samples.seen:,}). "
+    checkpoint = "" if result.step is None else f"The weights are those of step {result.step:,}. "
+    return text + f"{checkpoint}Evaluated in {result.seconds:.0f} s."
 
 
 def _group_rows(result: EvalResult) -> list[dict[str, Any]]:
@@ -258,7 +228,7 @@ def _facts(
         if value:
             facts.append((name, words(value)))
     tracks = next(iter(results.values())).tracks if results else []
-    if tracks:
+    if len(tracks) > 1 or (tracks and not words_of(next(iter(results.values())).region).one_value):
         shown = ", ".join(tracks[:8]) + (f" and {len(tracks) - 8} more" if len(tracks) > 8 else "")
         facts.append(("Tracks", f"{len(tracks)}: {shown}"))
     if start.get("parameters"):
@@ -286,13 +256,3 @@ def _training_numbers(history: RunHistory) -> dict[str, Any]:
         "loss_curves": {name: {"step": s, "value": v} for name, (s, v) in history.series().items()},
         "validation": history.evals,
     }
-
-
-def _write_figures(folder: Path, pictures: list[Picture]) -> None:
-    """Writes the PNGs; figures of an earlier report that this one does not have are removed."""
-    for picture in pictures:
-        write_atomically(folder / picture.file, lambda file, png=picture.png: file.write(png))
-    kept = {picture.file for picture in pictures}
-    for path in folder.glob("*.png"):
-        if path.name not in kept:
-            path.unlink()

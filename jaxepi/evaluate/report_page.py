@@ -1,6 +1,6 @@
-"""The report's page: one HTML file that needs nothing else. Every value is escaped by the template engine."""
+"""Pages of the reports: each one HTML file that needs nothing else. Every value is escaped by the template engine."""
 
-PAGE = """<!DOCTYPE html>
+HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -34,7 +34,11 @@ pre { font-size: .8rem; overflow-x: auto; background: #f7f7f7; padding: .8rem; b
   figure, tr, .card { break-inside: avoid; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; } }
 </style>
 </head>
-<body>
+"""
+
+PAGE = (
+    HEAD
+    + """<body>
 <h1>{{ title }}</h1>
 <p>{{ subtitle }}</p>
 <nav>{% for section in sections %}<a href="#{{ section.anchor }}">{{ section.name }}</a>{% endfor %}</nav>
@@ -54,12 +58,13 @@ pre { font-size: .8rem; overflow-x: auto; background: #f7f7f7; padding: .8rem; b
 <h2 id="{{ section.anchor }}">{{ section.name }}</h2>
 <p>{{ section.about }}</p>
 <div class="scroll"><table>
-<tr><th>metric</th><th class="n">mean over tracks</th><th class="n">&plusmn; sd</th><th class="n">tracks</th>
-<th class="n">all values together</th>
-{% if section.has_best %}<th class="n">best possible<br>(mean over tracks)</th>{% endif %}
-<th>what it is</th></tr>
-{% for row in section.rows %}<tr><td>{{ row.name }}</td><td class="n">{{ row.mean }}</td><td class="n">{{ row.sd }}</td>
-<td class="n">{{ row.tracks }}</td><td class="n">{{ row.flat }}</td>
+<tr><th>metric</th>{% if section.single %}<th class="n">value</th>{% else %}
+<th class="n">mean over tracks</th><th class="n">&plusmn; sd</th><th class="n">tracks</th>
+<th class="n">all values together</th>{% endif %}
+{% if section.has_best %}<th class="n">best possible{% if not section.single %}<br>(mean over tracks){% endif %}</th>
+{% endif %}<th>what it is</th></tr>
+{% for row in section.rows %}<tr><td>{{ row.name }}</td><td class="n">{{ row.mean }}</td>{% if not section.single %}
+<td class="n">{{ row.sd }}</td><td class="n">{{ row.tracks }}</td><td class="n">{{ row.flat }}</td>{% endif %}
 {% if section.has_best %}<td class="n">{{ row.best }}</td>{% endif %}<td class="w">{{ row.what }}</td></tr>
 {% endfor %}</table></div>
 {% if section.undefined %}<details>
@@ -78,6 +83,41 @@ pre { font-size: .8rem; overflow-x: auto; background: #f7f7f7; padding: .8rem; b
 </body>
 </html>
 """
+)
+
+FOLDS_PAGE = (
+    HEAD
+    + """<body>
+<h1>{{ title }}</h1>
+<p>{{ subtitle }}</p>
+<div class="cards">
+{% for card in cards %}<div class="card"><b>{{ card.value }}</b><span>{{ card.name }}</span></div>
+{% endfor %}</div>
+<p>{{ about }}</p>
+<h3>The folds</h3>
+<div class="scroll"><table>
+<tr><th>held out</th><th class="n">{{ records }}</th><th>trained on</th><th class="n">step</th><th>report</th></tr>
+{% for fold in folds %}<tr><td>{{ fold.name }}</td><td class="n">{{ fold.records }}</td><td>{{ fold.trained }}</td>
+<td class="n">{{ fold.step }}</td><td><a href="{{ fold.link }}">{{ fold.name }}</a></td></tr>
+{% endfor %}</table></div>
+{% for figure in figures %}{{ figure_block(figure) }}{% endfor %}
+<h3>Every metric</h3>
+<p>Mean and standard deviation (n - 1) are over the folds. The column on their right takes the predictions of all folds
+as one set, each by the model that did not see it: scores of different models are then compared with each other.</p>
+<div class="scroll"><table>
+<tr><th>metric</th>{% for fold in folds %}<th class="n">{{ fold.name }}</th>{% endfor %}
+<th class="n">mean &plusmn; sd</th><th class="n">all {{ records }}</th><th>what it is</th></tr>
+{% for row in rows %}<tr><td>{{ row.name }}</td>
+{% for value in row["values"] %}<td class="n">{{ value }}</td>{% endfor %}
+<td class="n">{{ row.mean }}</td><td class="n">{{ row.together }}</td><td class="w">{{ row.what }}</td></tr>
+{% endfor %}</table></div>
+{% if notes %}<h3>Notes</h3>
+<ul>{% for note in notes %}<li>{{ note }}</li>
+{% endfor %}</ul>{% endif %}
+</body>
+</html>
+"""
+)
 
 FIGURE = """<figure><h3>{{ figure.title }}</h3>
 <img src="data:image/png;base64,{{ figure.data }}" alt="{{ figure.title }}" width="{{ figure.width }}">

@@ -10,7 +10,8 @@ from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.files import write_arrays, write_json, write_text
 from jaxepi.evaluate.sampling import Sample, Window
 
-SAVED_SAMPLE = 5_000  # positions of the sample that go to disk, enough for a scatter plot
+SAVED_SAMPLE = 5_000  # positions of the sample that go to disk at least, enough for a scatter plot
+SAVED_VALUES = 100_000  # positions x tracks that go to disk: with few tracks, more positions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,11 @@ class EvalResult:
         curves: name -> array. `<region>/fpr`, `tpr`, `precision` (K, points); `<region>/calibration_count`,
             `_prediction`, `_target` (K, bins); `<region>/density` (K, bins, bins; predicted, measured); each also as
             `<name>_flat` with K = 1 for all tracks together. Of more than 64 tracks only `_flat` is kept.
-        samples: positions for rank-based values (from disk: the first 5 000 of them).
+        samples: positions for rank-based values (from disk: the first 5 000 of them, with few tracks more).
         windows: for the browser view.
         groups: part of the records (such as an annotation) -> name -> K values; see jaxepi.evaluate.groups.
+        step: of the checkpoint that was evaluated, None if unknown.
+        unit: of predicted and measured values, for axes.
     """
 
     split: str
@@ -55,12 +58,21 @@ class EvalResult:
     samples: Sample
     windows: list[BrowserWindow]
     groups: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
+    step: int | None = None
+    unit: str = ""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether measured values count as positive or negative."""
+        return f"auc_{self.region}" in self.per_track
 
     def to_json(self) -> dict[str, object]:
         """Every number of the evaluation as plain values (NaN stays NaN)."""
         return {
             "split": self.split,
             "region": self.region,
+            "unit": self.unit,
+            "step": self.step,
             "records": self.records,
             "seconds": self.seconds,
             "summary": self.summary,
@@ -82,8 +94,9 @@ class EvalResult:
             JaxepiError: a file cannot be written.
         """
         arrays = {f"curve:{name}": array for name, array in self.curves.items()}
-        arrays["sample:prediction"] = self.samples.prediction[:SAVED_SAMPLE]
-        arrays["sample:target"] = self.samples.target[:SAVED_SAMPLE]
+        kept = max(SAVED_SAMPLE, SAVED_VALUES // max(len(self.tracks), 1))
+        arrays["sample:prediction"] = self.samples.prediction[:kept]
+        arrays["sample:target"] = self.samples.target[:kept]
         for number, shown in enumerate(self.windows):
             window = shown.window
             arrays[f"window{number}:offset"] = window.offset
@@ -143,6 +156,8 @@ class EvalResult:
                 samples=samples,
                 windows=windows,
                 groups={g: _numbers(values) for g, values in text.get("groups", {}).items()},
+                step=text.get("step"),
+                unit=text.get("unit", ""),
             )
         except (OSError, KeyError, ValueError) as problem:
             raise JaxepiError(f"{folder} holds no complete evaluation ({problem}); run it again.") from None

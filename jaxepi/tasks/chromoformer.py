@@ -38,6 +38,8 @@ class ChromoformerObjective:
     # The original reverses bins, not bases, so that for genes on the minus strand the centre bin, the only one that
     # reaches the output, does not hold the TSS; True moves the regions so that it does on both strands.
     centre_tss: bool = True
+    # The original reverses the promoters of genes on the minus strand but not their contacts; True reverses both.
+    orient_pcres: bool = True
     # Probability of high expression: "softmax" of the logits; the original's demo takes the "sigmoid" of the second.
     probability: str = "softmax"
     # Validation loss of target=expression: "genes" is the mean squared error; the original compares each prediction
@@ -81,7 +83,8 @@ class ChromoformerTask(Task):
         self.stored_width = int(manifest["promoter_length"])
         check_widths(self.model_config, self.objective, self.resolution, self.stored_width)
         self.monitor = "auc_gene_per_track_mean" if self._classes else "pearson_gene_per_track_mean"
-        self.options = Options(region="gene", label_threshold=0.5 if self._classes else None, windows=0)
+        threshold, unit = (0.5, "") if self._classes else (None, "log2(RPKM + 1)")
+        self.options = Options(region="gene", label_threshold=threshold, windows=0, unit=unit)
 
     def build_model(self, rngs: nnx.Rngs) -> Chromoformer:
         return Chromoformer(self.model_config, rngs=rngs)
@@ -156,7 +159,9 @@ class ChromoformerTask(Task):
             features, known = promoter_bins(
                 promoter, batch["promoter_span"] - first, batch["minus"], goal.promoter_width, layout, goal.centre_tss
             )
-            contacts, pcre_known = contact_bins(batch["pcre"], batch["pcre_length"], layout)
+            contacts, pcre_known = contact_bins(
+                batch["pcre"], batch["pcre_length"], batch["minus"], layout, goal.orient_pcres
+            )
             # only the centre row of a pad mask is read unless every bin is evaluated
             queries = known if full else known[:, layout.centre : layout.centre + 1]
             inputs["promoter_feats"][size] = features[:, None]

@@ -36,13 +36,18 @@ def log_means(sums: jax.Array, bases: jax.Array, factor: int) -> jax.Array:
     return jnp.log1p(binned / jnp.maximum(bases, 1)[..., None])
 
 
-def contact_bins(sums: jax.Array, length: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array]:
+def contact_bins(
+    sums: jax.Array, length: jax.Array, minus: jax.Array, layout: Layout, oriented: bool
+) -> tuple[jax.Array, jax.Array]:
     """Contacts in the middle of their bins.
 
     Args:
       sums: (B, S, width / R, M) from the left end, 0 behind the region.
       length: (B, S) bp; 0 for a contact that is not there.
+      minus: (B,) whether the gene is on the minus strand.
       layout: of the bins.
+      oriented: reverse the bins, padding included, of genes on the minus strand, as those of their promoters are.
+        Otherwise as the original: in genomic order on either strand.
 
     Returns:
       Features (B, S, nb, M), 0 where padded, and which bins are the region's (B, S, nb).
@@ -56,7 +61,11 @@ def contact_bins(sums: jax.Array, length: jax.Array, layout: Layout) -> tuple[ja
     at = place - left
     known = (at >= 0) & (at < used)
     features = jnp.take_along_axis(features, jnp.clip(at, 0, nb - 1)[..., None], axis=2)
-    return jnp.where(known[..., None], features, 0.0), known
+    features = jnp.where(known[..., None], features, 0.0)
+    if not oriented:
+        return features, known
+    turned = minus[:, None, None] > 0
+    return jnp.where(turned[..., None], features[:, :, ::-1], features), jnp.where(turned, known[:, :, ::-1], known)
 
 
 def promoter_bins(

@@ -17,7 +17,7 @@ from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.tasks.base import Task, make_task
 from jaxepi.train import startup
-from jaxepi.train.checkpoint import restore_model
+from jaxepi.train.checkpoint import RestoredModel, restore_model
 from jaxepi.train.mesh import batch_sharding, check_batch_size, make_mesh, state_shardings
 from jaxepi.train.state import make_evaluate_step
 
@@ -33,6 +33,7 @@ def evaluate_split(
     batches: int | None = None,
     output: Path | None = None,
     progress: Callable[[str], None] | None = None,
+    step: int | None = None,
 ) -> EvalResult:
     """Evaluates one split in its own order, every record once; a ragged last batch is padded and masked.
 
@@ -40,6 +41,7 @@ def evaluate_split(
       predict_step: batch -> (metric sums, predictions).
       batches: at most so many; None for the whole split.
       output: folder for metrics.json, per_track.tsv and plots_data.npz.
+      step: of the checkpoint, for the result.
 
     Raises:
       JaxepiError: no such split, or it is empty.
@@ -62,6 +64,7 @@ def evaluate_split(
             locate=functools.partial(_place, records),
             output=output,
             progress=progress,
+            step=step,
         )
 
 
@@ -70,14 +73,16 @@ def _place(records: Split, number: int) -> tuple[str, int]:
     return record["chrom"], int(record["start"])
 
 
-def evaluate_run(workdir: Path, config: Any, split: str | None, checkpoint: str, report: bool = True) -> dict[str, Any]:
+def evaluate_run(
+    workdir: Path, config: Any, split: str | None, checkpoint: str | None = None, report: bool = True
+) -> dict[str, EvalResult]:
     """Evaluates a run's checkpoint and writes eval/<split>/ and the report.
 
     Args:
       workdir: of the run.
       config: where the data lie, batch size and readers; None takes the run's own.
-      split: one split; None for validation and test.
-      checkpoint: "best" or "last".
+      split: one split; None for validation and test of the run.
+      checkpoint: "best" or "last"; None for what config.report_checkpoint says.
 
     Returns:
       split -> EvalResult.
@@ -85,7 +90,7 @@ def evaluate_run(workdir: Path, config: Any, split: str | None, checkpoint: str,
     Raises:
       JaxepiError: no run, no checkpoint, no dataset, no split.
     """
-    restored = restore_model(workdir, checkpoint)
+    restored = _restore(workdir, config, checkpoint)
     config = config if config is not None else restored.config
     dataset = startup.find_dataset(config)
     if dataset.fingerprint != restored.meta["fingerprint"]:
@@ -100,9 +105,12 @@ def evaluate_run(workdir: Path, config: Any, split: str | None, checkpoint: str,
     graphdef, params, rest = nnx.split(restored.model, nnx.Param, ...)
     params, rest = jax.device_put((params, rest), state_shardings(mesh, (params, rest)))
     predict_step = functools.partial(make_evaluate_step(task, graphdef, mesh), params, rest)
-    splits = [split] if split else [s for s in (config.dataset.validation_split, config.dataset.test_split) if s]
+    own = restored.config.dataset  # not the given config's: a run of another fold was trained on its validation split
+    splits = [split] if split else [name for name in (own.validation_split, own.test_split) if name]
     results = {
-        name: evaluate_split(predict_step, task, dataset, name, mesh, config, output=workdir / "eval" / name)
+        name: evaluate_split(
+            predict_step, task, dataset, name, mesh, config, output=workdir / "eval" / name, step=restored.meta["step"]
+        )
         for name in splits
     }
     for name, result in results.items():
@@ -116,6 +124,15 @@ def evaluate_run(workdir: Path, config: Any, split: str | None, checkpoint: str,
         )
         _say(f"report: {path}")
     return results
+
+
+def _restore(workdir: Path, config: Any, checkpoint: str | None) -> RestoredModel:
+    if checkpoint is None and config is not None:
+        checkpoint = startup.report_checkpoint(config)
+    restored = restore_model(workdir, checkpoint or "best")
+    if checkpoint is None and startup.report_checkpoint(restored.config) == "last":
+        return restore_model(workdir, "last")
+    return restored
 
 
 def _say(text: str) -> None:

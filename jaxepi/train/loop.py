@@ -33,7 +33,7 @@ from jaxepi.train.transfer import start_from
 FREE_FIELDS = (
     "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
     "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
-    "dataset.sample", "model.remat", "report", "compilation_cache",
+    "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint", "compilation_cache",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ class Run:
         Raises:
           JaxepiError: config, dataset, devices or workdir do not fit.
         """
+        startup.report_checkpoint(config)
         self.workdir = workdir
         self.mesh = make_mesh(config.mesh.fsdp)
         accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate

@@ -177,6 +177,18 @@ def expectation(config: Any) -> dict[str, Any] | None:
     return json.loads(path.read_text())
 
 
+def report_checkpoint(config: Any) -> str:
+    """Which checkpoint of a run its report is about: "best" or "last".
+
+    Raises:
+      JaxepiError: config.report_checkpoint is something else.
+    """
+    value = config.get("report_checkpoint", "best")
+    if value not in ("best", "last"):
+        raise JaxepiError(f"config.report_checkpoint is {value!r}, but must be 'best' or 'last'.")
+    return value
+
+
 def in_steps(config: Any, batches_per_epoch: int) -> Any:
     """The config with everything that counts epochs (`config.unit` is "epoch") turned into steps; a copy.
 

@@ -196,6 +196,13 @@ def test_folds_biotype_and_unknown_expression(genes, made):
     assert {key: record["fold"] for key, record in balanced.items()} == {"A": 1, "B": 1, "C": 2, "D": 3}
 
 
+def test_other_folds_than_those_of_the_table(genes, made):
+    assert {key: record["fold"] for key, record in made(genes.npy())[0].items()} == {"A": 1, "B": 1, "D": 2}
+    given, manifest = made(genes.npy("c"), "--folds", "4=chr1", out="c")
+    assert {key: record["split"] for key, record in given.items()} == {"A": "fold4", "B": "fold4"}
+    assert manifest["arguments"]["folds"] == ["4=chr1"]
+
+
 def test_numbers_of_the_records(genes, made):
     records, manifest = made(genes.files(), "--promoter-length", 8000, "--resolution", 400, "--sum-dtype", "float32")
     assert records["A"]["promoter_sum"].shape == (20, 2) and records["A"]["promoter_sum"].dtype == np.float32
@@ -250,6 +257,7 @@ def test_beam(genes, made):
         (["--max-neighbors", "-1"], "--max-neighbors is -1"),
         (["--beam-runner", "DirectRunner"], "choose float32 or uint16 with Beam"),
         (["--chrom-sizes", "nowhere"], "nowhere does not exist"),
+        (["--folds", "1=chr5"], r"no gene of .*meta\.csv lies on a chromosome of --folds 1=chr5"),
     ],
 )
 def test_wrong_options_with_region_files(genes, refused, more, sentence):

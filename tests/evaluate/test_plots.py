@@ -28,7 +28,7 @@ def result(request, run, split):
 
 
 def test_every_figure_draws_and_names_are_literal(result):
-    figures = [plots.per_track_bars(result), plots.density_scatter(result), plots.reliability(result)]
+    figures = [plots.per_track_bars(result), plots.predicted_against_measured(result), plots.reliability(result)]
     figures += [plots.roc_and_pr(result), *(browser_view(shown, result.tracks) for shown in result.windows)]
     shown = [drawn_texts(figure) for figure in figures]
     assert all(shown)
@@ -67,12 +67,59 @@ def test_all_tracks_undefined_still_draws(run, split):
     assert drawn_texts(plots.per_track_bars(result)).count("undefined") == 6
 
 
-def test_density_scatter_shows_all_and_extremes(run, split):
-    figure = plots.density_scatter(run(split))
+def test_a_density_shows_all_and_extremes(run, split, monkeypatch):
+    monkeypatch.setattr(plots, "FEW_VALUES", 100)
+    figure = plots.predicted_against_measured(run(split))
     images = [ax.images[0].get_array() for ax in figure.axes if ax.images]
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.images]
     assert [title.partition(":")[0] for title in titles] == ["All tracks together", "Best", "Median", "Worst"]
     assert images[0].sum() == run(split).summary["n_values_cpg_total"]
+
+
+def test_few_values_are_points_on_equal_axes(run, split):
+    result = run(dataclasses.replace(split, tracks=1))
+    figure = plots.predicted_against_measured(result)
+    (points,) = figure.axes[0].collections
+    shown = np.ma.getdata(points.get_offsets())
+    known = ~np.isnan(result.samples.target)
+    np.testing.assert_allclose(np.sort(shown[:, 0]), np.sort(result.samples.target[known]))
+    np.testing.assert_allclose(np.sort(shown[:, 1]), np.sort(result.samples.prediction[known]))
+    assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim()
+    assert f"spearman = {result.per_track['spearman_cpg'][0]:.3f}" in "".join(drawn_texts(figure))
+
+
+def classes_step(batch):
+    from jaxepi.evaluate import metrics
+
+    target = (batch["target"] > 0.5).astype(np.float32)
+    values = (batch["prediction"], target, batch["mask"])
+    return metrics.standard_metrics(*values), {**batch, "target": target}
+
+
+def test_classes_are_two_histograms_and_fractions_are_not(run, split):
+    assert plots.class_histograms(run(split)) is None
+    result = run(split, step=classes_step)
+    assert plots.predicted_against_measured(result) is None
+    figure = plots.class_histograms(result)
+    areas = [patch.get_data().values.sum() for patch in figure.axes[0].patches]
+    np.testing.assert_allclose(areas, 1.0)
+    positives = int(np.nansum(result.samples.target))
+    assert f"measured as 1 ({positives:,})" in drawn_texts(figure)
+
+
+def test_bins_of_the_reliability_are_fewer_where_values_are_few(run, split):
+    for records, bins in ((1, 5), (4, 10), (13, 20)):
+        result = run(dataclasses.replace(split, tracks=1, records=records, sites=55))
+        bars = plots.reliability(result).axes[1].patches
+        assert len(bars) == bins
+        assert sum(bar.get_height() for bar in bars) == result.summary["n_values_cpg_total"]
+    count = result.curves["cpg/calibration_count_flat"][0]
+    mean = result.curves["cpg/calibration_prediction_flat"][0]
+    merged, means = plots._fewer_bins(count // 50, mean)
+    weights = (count // 50).reshape(len(merged), -1)
+    known = weights.sum(axis=1) > 0
+    expected = (weights * np.nan_to_num(mean).reshape(weights.shape)).sum(axis=1)[known] / weights.sum(axis=1)[known]
+    np.testing.assert_allclose(means[known], expected)
 
 
 def test_browser_axis_counts_from_one(run, split):

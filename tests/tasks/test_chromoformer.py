@@ -13,7 +13,7 @@ from jaxepi.models.chromoformer import INPUTS, ChromoformerOutputs
 from jaxepi.tasks.chromoformer_regions import Layout, contact_bins, promoter_bins
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 
-PARITY = {"centre_tss": False, "more_pcres": "refuse"}
+PARITY = {"centre_tss": False, "orient_pcres": False, "more_pcres": "refuse"}
 TINY = {"bin_sizes": (1000, 400, 250), "full_evaluation": True}
 
 
@@ -358,9 +358,36 @@ def test_bases_beyond_the_chromosome_are_not_averaged():
 
 def test_a_contact_lies_in_the_middle_of_its_bins_by_hand():
     sums = jnp.zeros((1, 1, 10, 1)).at[0, 0, :3, 0].set(jnp.array([100.0, 300.0, 25.0]))
-    features, known = contact_bins(sums, jnp.array([[225]]), Layout(200, 100, 1000))
+    features, known = contact_bins(sums, jnp.array([[225]]), jnp.zeros(1), Layout(200, 100, 1000), True)
     np.testing.assert_array_equal(known[0, 0], [False, False, True, True, False])  # 2 of 5 bins, 2 before and 1 behind
     np.testing.assert_allclose(features[0, 0, :, 0], [0, 0, np.log(3), np.log(2), 0], rtol=1e-6)
+
+
+def test_contacts_of_the_minus_strand_are_reversed_with_their_padding_unless_parity_is_asked():
+    sums = jnp.zeros((2, 2, 10, 1)).at[:, 0, :3, 0].set(jnp.array([100.0, 300.0, 25.0])).at[:, 1, 0, 0].set(100.0)
+    length, minus, layout = jnp.array([[225, 100]] * 2), jnp.array([0, 1], jnp.uint8), Layout(200, 100, 1000)
+    features, known = contact_bins(sums, length, minus, layout, True)
+    np.testing.assert_array_equal(known[0], [[0, 0, 1, 1, 0], [0, 0, 1, 0, 0]])
+    np.testing.assert_array_equal(known[1], [[0, 1, 1, 0, 0], [0, 0, 1, 0, 0]])
+    np.testing.assert_allclose(features[1, 0, :, 0], [0, np.log(2), np.log(3), 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(features[0, ..., 0][:, ::-1], features[1, ..., 0])
+    parity, same = contact_bins(sums, length, minus, layout, False)
+    np.testing.assert_array_equal(parity[1], features[0])
+    np.testing.assert_array_equal(same[1], known[0])
+
+
+def test_orientation_reaches_inputs_and_masks_of_the_minus_strand_only():
+    records = [gene(contacts=2, minus=strand, seed=4) for strand in (0, 1)]
+    oriented, parity = (prepared(small_task(orient_pcres=choice), records)[0] for choice in (True, False))
+    assert oriented.keys() == parity.keys()
+    for size in (400, 100):
+        for name in ("pcre_feats", "pcre_pad_masks"):
+            np.testing.assert_array_equal(oriented[name][size][0], parity[name][size][0])
+        bins = oriented["pcre_feats"][size][1]
+        np.testing.assert_array_equal(bins, parity["pcre_feats"][size][1][:, ::-1])
+        np.testing.assert_array_equal(oriented["pcre_pad_masks"][size][1], parity["pcre_pad_masks"][size][1][..., ::-1])
+        assert np.any(bins != parity["pcre_feats"][size][1])
+        np.testing.assert_array_equal(oriented["promoter_feats"][size], parity["promoter_feats"][size])
 
 
 @pytest.mark.parametrize(

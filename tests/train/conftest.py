@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,14 @@ def write_genome(folder: Path, random: np.random.Generator, lengths: dict[str, i
                 beta = np.clip(1.4 - 1.2 * density + 0.1 * track + random.normal(0, 0.05, at.size), 0, 1)
                 beta[random.random(at.size) < 0.05] = -1
                 bigwig.addEntries([name] * at.size, at.tolist(), ends=(at + 2).tolist(), values=beta.tolist())
+
+
+@pytest.fixture(scope="session")
+def genes(tmp_path_factory) -> Path:
+    """Four folds of twelve genes each."""
+    from gene_dataset import write_genes
+
+    return write_genes(tmp_path_factory.mktemp("genes") / "dataset")
 
 
 @pytest.fixture(scope="session")
