@@ -65,8 +65,9 @@ class Run:
         self.config = startup.in_steps(config, len(self.records) // config.batch_size)
         self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
         self.steps: Steps = make_steps(
-            self.task, self.optimizer, self.config.steps, config.seed, self.mesh, tuple(config.get("frozen", ()))
-        )
+            self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
+            frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
+        )  # fmt: skip
         self.config_json = startup.keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)

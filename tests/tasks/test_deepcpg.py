@@ -174,6 +174,12 @@ def test_what_does_not_fit_is_told(deepcpg_manifest, changes, manifest, message)
         toy_task({**deepcpg_manifest, **manifest}, **changes)
 
 
+@pytest.mark.parametrize("name", ["deepcpg_dna", "deepcpg_cpg", "deepcpg_joint"])
+def test_frozen_networks_normalise_as_they_predict_unless_as_in_the_paper(name):
+    statistics = [get_config(name, variant).frozen_statistics for variant in ("default", "paper")]
+    assert statistics == ["running", "batch"]
+
+
 def test_monitor_and_its_sense(deepcpg_manifest):
     task = toy_task(deepcpg_manifest)
     assert (task.monitor, task.monitor_mode) == ("auc_cpg_per_track_mean", "max")
