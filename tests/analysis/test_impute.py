@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxepi.analysis import impute_store
-from jaxepi.analysis.impute import impute_files, in_genome_order, task_predictor, weights_digest
+from jaxepi.analysis import site_store
+from jaxepi.analysis.impute import impute_files, in_genome_order, task_predictor
 from jaxepi.errors import JaxepiError
 
 CELLS = ["a", "b"]
@@ -87,7 +87,7 @@ def expected(data):
 
 
 def test_every_format_holds_every_site_in_order(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(impute_store, "_BLOCK_BYTES", 64)  # many blocks
+    monkeypatch.setattr(site_store, "_BLOCK_BYTES", 64)  # many blocks
     told = run(data, tmp_path / "out")
     want = expected(data)
     assert told["sites"] == len(want) and told["observed"] == pytest.approx(np.mean([w[3] for w in want]))
@@ -136,7 +136,7 @@ def test_own_bedgraphs_can_be_read_back(data, tmp_path):
 
 @pytest.mark.parametrize("after", [0, 1, 4, 9])
 def test_a_killed_job_goes_on(data, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(impute_store, "SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(site_store, "SYNC_SECONDS", 0.0)
     run(data, tmp_path / "whole")
     calls = []
 
@@ -220,9 +220,6 @@ def test_a_task_predicts(tmp_path, data):
         np.testing.assert_allclose(file["value"][:], 1 / (1 + np.exp(-np.asarray(logits)))[:, [1, 0, 2]], rtol=1e-5)
     with pytest.raises(JaxepiError, match=r"The model has no output 'cpg/c'"):
         task_predictor(task, model, ["cpg/c"])
-    before = weights_digest(model)
-    model.bias.set_value(model.bias[...] + 1)
-    assert weights_digest(model) != before
 
 
 @pytest.fixture(scope="module")
