@@ -30,7 +30,6 @@ from jaxepi.train import startup
 from jaxepi.train.checkpoint import restore_model
 
 METHODS = ("gradient", "exact")
-_EXACT_SLOWER = 8  # exact effects are written after so many times fewer sites
 _FILTER_BATCH = 64  # sites whose activations are held at a time: 33 MB in float64 with 1001 bp and 128 filters
 
 
@@ -196,7 +195,7 @@ def effects_run(
     if (done := finished(out, SUMMARY, arguments, "table of effects")) is not None:
         return done["sites"]
     compute, bases = _effects(run, method, target, width, batch_size)
-    block = batch_size if method == "gradient" else max(1, batch_size // _EXACT_SLOWER)
+    block = batch_size if method == "gradient" else 1  # the exact effects of a site are thousands of predictions
     with write_errors(out), EffectStore(out, arguments, bases) as store:
         for records in run.batches(places, block, "effects", done=store.sites):
             effects, codes = compute(records)
@@ -218,7 +217,7 @@ def _check_effects(run: SiteRun, method: str, target: str, width: int | None) ->
     if target not in TARGETS and target not in known:
         raise JaxepiError(
             f"--target is {target!r}{did_you_mean(target, [*TARGETS, *known])}; it must be mean, var, or an output of "
-            "the model."
+            f"the model, such as {known[0]}."
         )
 
 

@@ -43,7 +43,7 @@ run_job(mode, out)
 
 
 def run_job(mode, out):
-    """Imputation, or effects, of 11 sites in batches of 2 or more."""
+    """Imputation, or effects, of 11 sites in batches of two (exact effects: one by one)."""
     sys.path.insert(0, str(HERE))
     try:
         from test_site_runs import make_run
@@ -53,7 +53,7 @@ def run_job(mode, out):
     if mode == "impute":
         site_runs.impute_run(run, Path(out), batch_size=2)
     else:
-        site_runs.effects_run(run, Path(out), method=mode, width=7, batch_size={"gradient": 2, "exact": 16}[mode])
+        site_runs.effects_run(run, Path(out), method=mode, width=7, batch_size=2)
 
 
 def files_of(folder):
@@ -113,6 +113,9 @@ def test_another_job_and_a_busy_folder_are_refused(tmp_path):
             store(tmp_path / "out")
     with pytest.raises(JaxepiError, match="out.partial was left by a job with n 1, not 2: remove it"):
         store(tmp_path / "out", n=2)
+    (tmp_path / "file").touch()
+    with pytest.raises(JaxepiError, match=r"Cannot make .*file/out.partial \(Not a directory\): choose another --out"):
+        store(tmp_path / "file" / "out")
     store(tmp_path / "out").close()  # the refused ones let go of it
 
 
