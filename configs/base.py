@@ -16,6 +16,8 @@ def get_base() -> ConfigDict:
     # for some of them by their path in the model. Later ones win.
     config.init_from = ()
     config.frozen = ()  # patterns of weights that are not trained, such as "dna.*"; () = all are
+    # What frozen normalisation layers normalise with in training; their statistics stay as they are in both cases.
+    config.frozen_statistics = "running"  # running = those statistics, as in prediction | batch = the batch's (parity)
     config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
     config.log_every = 50  # steps between log lines
     config.eval_every = 5_000  # steps between evaluations of the validation split; 0 = only at the end

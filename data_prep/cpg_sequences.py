@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.chroms import harmonise
 from data_prep.genome import Genome
 from jaxepi.errors import JaxepiError
-from jaxepi.sequence import N
+from jaxepi.sequence import N, channels_of
 
 _FASTA_NAME = re.compile(r"\.(fa|fasta|fna)(\.b?gz)?$", re.IGNORECASE)
 _PIECE_NAME = re.compile(r"^(.+):(\d+)-(\d+)$")
@@ -146,6 +146,6 @@ def random_bases(sequence: np.ndarray, seed: int, drawn: int) -> np.ndarray:
         skipped += step
     filled = sequence.copy()
     at = filled == N
-    original_order = np.array([0, 3, 2, 1], np.uint8)  # A T G C in the codes of A C G T
+    original_order = np.array(channels_of("ATGC"), np.uint8)  # A T G C in the codes of A C G T
     filled[at] = original_order[generator.randint(0, 4, int(at.sum()))]
     return filled

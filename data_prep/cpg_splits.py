@@ -8,7 +8,8 @@ import numpy as np
 from data_prep import regions
 from data_prep.chroms import harmonise
 from data_prep.cpg_store import CellStore
-from data_prep.deepcpg import Intervals, SiteTable
+from data_prep.deepcpg import SiteTable
+from data_prep.intervals import Intervals
 from jaxepi.errors import JaxepiError, did_you_mean
 
 REST, NONE = "rest", "none"
@@ -171,13 +172,13 @@ def _check_apart(path: Path, spans: Mapping[str, Sequence[regions.Span]]) -> Non
         ends[split] = max(end, ends.get(split, 0))
 
 
-def read_annotation(path: Path, prefix: str, sites: Iterable[str]) -> Intervals:
-    """Regions of a BED file; `sites` are the chromosomes of the dataset."""
+def read_annotation(path: Path, prefix: str, sites: Iterable[str], least: int = 0) -> Intervals:
+    """Regions of a BED file, those shorter than `least` bp extended; `sites` are the chromosomes of the dataset."""
     spans: dict[str, list[tuple[int, int]]] = {}
     for span in regions.read_blocks(path, prefix):
         spans.setdefault(span.chrom, []).append((span.start, span.end))
     check_naming(path, spans, sites)
-    return Intervals(spans)
+    return Intervals(spans, least)
 
 
 def check_cells(store: CellStore, splits: Mapping[str, SiteTable]) -> None:

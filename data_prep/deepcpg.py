@@ -1,6 +1,6 @@
 """DeepCpG sites: for each CpG its sequence, the neighbours of every cell, the cells observed at it, and statistics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from data_prep.cpg_sequences import Sequences, random_bases
 from data_prep.cpg_statistics import CLASSES, class_counts, neighbour_means, over_cells, window_means
 from data_prep.cpg_store import CellStore
+from data_prep.intervals import Intervals
 from data_prep.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
 from jaxepi.sequence import C, G, N
 
@@ -58,6 +59,7 @@ class Layout:
     max_distance: int = 25_000
     statistics: Statistics = Statistics()
     annotation_edges: str = "half-open"  # closed = the original's: the BED start counts as a 1-based position
+    annotation_shores: int = 0  # bp around the regions of each annotation that form one of their own; 0 = none
     random_n: bool = False  # replace N by random bases, as the original does
     seed: int = 0  # of the random bases
 
@@ -88,35 +90,9 @@ def nearest(
     return state, np.where(there, np.abs(positions[index].astype(np.float64) - sites[:, None]), np.nan)
 
 
-class Intervals:
-    """Merged intervals of an annotation, for sites to lie in."""
-
-    def __init__(self, spans: Mapping[str, Sequence[tuple[int, int]]]) -> None:
-        """`spans`: per chromosome (start, end), 0-based half-open, in any order."""
-        self._merged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for chrom, own in spans.items():
-            merged: list[list[int]] = []
-            for start, end in sorted(own):
-                if merged and start <= merged[-1][1]:
-                    merged[-1][1] = max(merged[-1][1], end)
-                else:
-                    merged.append([start, end])
-            starts, ends = np.array(merged, np.int64).T
-            self._merged[chrom] = (starts, ends)
-
-    def holds(self, chrom: str, sites: np.ndarray, edges: str = "half-open") -> np.ndarray:
-        """Which of the 0-based sites (S,) lie inside: bool (S,).
-
-        With `closed`, as in the original, 1-based positions are compared with the BED numbers, ends included: the base
-        before an interval counts too.
-        """
-        if chrom not in self._merged:
-            return np.zeros(len(sites), bool)
-        starts, ends = self._merged[chrom]
-        sites = np.asarray(sites, np.int64) + (edges == "closed")
-        before = np.searchsorted(starts, sites, "right") - 1
-        inside = sites <= ends[before] if edges == "closed" else sites < ends[before]
-        return (before >= 0) & inside
+def shores_of(annotation: str) -> str:
+    """The name of the annotation that its surroundings form."""
+    return f"{annotation}_shores"
 
 
 @dataclass(frozen=True)
@@ -157,6 +133,11 @@ class DeepCpGRecipe(Recipe):
         """Every output that a model may have."""
         return [f"cpg/{cell.name}" for cell in self.store.cells] + self.layout.statistics.names
 
+    @property
+    def annotation_names(self) -> list[str]:
+        """In the order of a record: all annotations, then their shores."""
+        return [*self.annotations, *(shores_of(name) for name in self.annotations if self.layout.annotation_shores)]
+
     def features(self) -> dict[str, Feature]:
         return {
             "key": Feature("text", None),
@@ -168,7 +149,7 @@ class DeepCpGRecipe(Recipe):
             "cell": Feature("uint16", (None,)),
             "value": Feature("uint8" if self.binary else "float32", (None,)),
             "statistics": Feature("float32", (len(self.layout.statistics.names),)),
-            "annotation": Feature("uint8", (len(self.annotations),)),
+            "annotation": Feature("uint8", (len(self.annotation_names),)),
         }
 
     def bytes_per_record(self) -> int:
@@ -195,9 +176,7 @@ class DeepCpGRecipe(Recipe):
         state, distance = self._neighbours(chrom, sites)
         values = self._values(chrom, sites)
         statistics = self._statistics(chrom, sites, values, state, distance)
-        edges = self.layout.annotation_edges
-        inside = [own.holds(chrom, sites, edges) for own in self.annotations.values()]
-        annotation = np.array(inside, np.uint8).reshape(-1, len(sites)).T
+        annotation = self._annotation(chrom, sites)
         stored_state, stored_distance = self._stored(state, distance)
         tally = Tally()
         tally.add(records=len(sites), n_bases=unknown, not_cpg=not_cpg)
@@ -219,6 +198,14 @@ class DeepCpGRecipe(Recipe):
             }
             records.append((block.first_key + i, record))
         return BlockResult(records, tally)
+
+    def _annotation(self, chrom: str, sites: np.ndarray) -> np.ndarray:
+        """Which sites lie inside each annotation, and on its shores if wanted: (S, A) uint8."""
+        edges, shores = self.layout.annotation_edges, self.layout.annotation_shores
+        distances = [own.distance(chrom, sites, edges) for own in self.annotations.values()]
+        marks = [distance == 0 for distance in distances]
+        marks += [(distance > 0) & (distance <= shores) for distance in distances if shores]
+        return np.array(marks, np.uint8).reshape(-1, len(sites)).T
 
     def _sequence(self, chrom: str, sites: np.ndarray) -> tuple[np.ndarray, int, int]:
         """Windows (S, L) uint8, how many sites are at no CG, and the number of N."""
@@ -330,7 +317,7 @@ class DeepCpGRecipe(Recipe):
             "cells": [cell.name for cell in self.store.cells],
             "binary_cells": [cell.binary for cell in self.store.cells],
             "statistics": self.layout.statistics.names,
-            "annotations": list(self.annotations),
+            "annotations": self.annotation_names,
             "tracks": self.tracks,
             "class_counts": {name: own[:size] for name, size, own in named if size},
             "random_n": self.layout.random_n,

@@ -47,6 +47,8 @@ def _flag_problem(text: str) -> str:
     unknown = re.search(r"Unknown command line flag '([\w.]+)'", text)
     if unknown:
         name = unknown[1]
+        if name.startswith("config."):
+            return f"--{name} needs --config, the experiment whose field it sets, such as {_EXAMPLES['config']}."
         known = [*flags.FLAGS, "config.batch_size", "config.steps", "config.dataset.path"]
         return (
             f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."

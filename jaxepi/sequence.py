@@ -80,3 +80,31 @@ def is_cpg(codes: Array) -> Array:
     dyad = (codes[..., :-1] == C) & (codes[..., 1:] == G)
     none = xp.zeros((*codes.shape[:-1], 1), bool)
     return xp.concatenate([dyad, none], axis=-1) | xp.concatenate([none, dyad], axis=-1)
+
+
+def kmer_counts(codes: Array, length: int) -> Array:
+    """How often each word of `length` bases occurs in codes (..., L): (..., 4**length) int32.
+
+    Words are in alphabetical order (AA, AC, AG, AT, CA, ...) and may overlap; those with an N count for nothing.
+    """
+    xp = _namespace(codes)
+    places = codes.shape[-1] - length + 1
+    words = 4**length
+    index = xp.zeros((*codes.shape[:-1], max(places, 0)), np.int32)
+    known = xp.ones(index.shape, bool)
+    for offset in range(length):
+        letters = codes[..., offset : offset + index.shape[-1]].astype(np.int32)
+        index, known = 4 * index + letters, known & (letters < N)
+    # A row of the batch counts in its own stretch of one long vector; a word with an N counts in the place behind.
+    rows = int(np.prod(codes.shape[:-1], dtype=np.int64))
+    place = xp.where(known, index, words).reshape(rows, -1) + (words + 1) * xp.arange(rows)[:, None]
+    counts = xp.bincount(place.ravel(), **{"minlength" if xp is np else "length": rows * (words + 1)})
+    return counts.reshape(*codes.shape[:-1], words + 1)[..., :words].astype(np.int32)
+
+
+def channels_of(alphabet: str) -> list[int]:
+    """Where A, C, G and T stand in another order of the same letters.
+
+    `x[..., channels_of("ATGC")]` brings an array (..., 4) whose channels are A T G C to the order A C G T.
+    """
+    return [alphabet.index(base) for base in BASES]

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_PLACES = (Path(__file__).parents[2] / "shared" / "golden", Path(__file__).parent / "golden")
+_PLACES = (Path(__file__).parent / "golden", Path(__file__).parents[2] / "shared" / "golden")
 
 
 @pytest.fixture(scope="session")
 def golden():
-    """golden(system, file): the arrays of a golden file, from beside the checkout or from the copy of the tests."""
+    """golden(system, file): the arrays of a golden file, from the copy of the tests, else from beside the checkout."""
 
     def load(system: str, file: str):
         for place in _PLACES:

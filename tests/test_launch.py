@@ -34,6 +34,7 @@ def test_mistakes(arguments, sentence, tmp_path):
 def test_unknown_configs_and_variants():
     check(["--config=configs/melody_m.py"], "There is no config configs/melody_m.py (did you mean 'melody_mt'?)")
     check(["--config=configs/melody_mt.py:sampel"], "Unknown variant 'sampel' (did you mean 'sample'?)")
+    check(["--config.steps=3"], "--config.steps needs --config, the experiment whose field it sets")
     check([], "--config is needed here, such as --config configs/melody_mt.py:sample")
 
 

@@ -117,7 +117,7 @@ class CallStore:
                 raise OSError(f"BigWig: {problem}") from problem
         self.close()
         write_json(self.partial / SUMMARY, {"arguments": self.arguments, **summary})
-        for name in ("keys.raw", "values.raw", "progress.json", "lock"):
+        for name in ("progress.json", "keys.raw", "values.raw", "lock"):  # first what says that the others are good
             (self.partial / name).unlink(missing_ok=True)
         os.replace(self.partial, self.out)
 

@@ -1,64 +1,36 @@
-"""Imputed methylation on disk, written so that a killed job goes on where it was.
-
-While a job runs, `<out>.partial/` holds one raw file of sites, one of values and one of marks, and `progress.json` says
-how many sites of them are good. At the end they become the files that were asked for, and the folder is renamed.
-"""
+"""Imputed methylation on disk: values and marks of a SiteStore, which become the files that were asked for."""
 
 import contextlib
 import gzip
-import json
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxepi.analysis.calls import SYNC_SECONDS, file_names, write_json
-from jaxepi.analysis.job import check_same, lock_folder
+from jaxepi.analysis.calls import file_names
+from jaxepi.analysis.site_store import Column, SiteStore
 from jaxepi.errors import JaxepiError
 
 FORMATS = ("tsv", "bedgraph", "hdf5")
 TABLE, MATRIX, BEDGRAPHS, SUMMARY = "imputed.tsv.gz", "imputed.h5", "bedgraph", "impute.json"
-_RAW = {"sites.raw": 8, "values.raw": 4, "observed.raw": 1}  # bytes an entry
-_BLOCK_BYTES = 32 << 20  # of values that are copied at a time
 _COMPRESSION = 4
 
 
-class ImputationStore:
+class ImputationStore(SiteStore):
     """Appends sites batch by batch; `finish` turns them into the final files.
 
     Attributes:
-      sites: how many sites are safely on disk; 0 for a new job.
-      taken: how many records of each split these are.
-      chroms: names of chromosomes in the order of their first site.
+      taken: how many records of each split were appended.
     """
 
     def __init__(self, out: Path, arguments: Mapping[str, Any], outputs: Sequence[str], splits: Sequence[str]):
-        """Opens `<out>.partial/`, new or as an interrupted job with the same arguments left it.
-
-        Raises:
-          JaxepiError: another process works there, or the interrupted job had other arguments (named).
-        """
-        self.out, self.partial = out, out.with_name(f"{out.name}.partial")
-        self.arguments, self.outputs = dict(arguments), list(outputs)
-        self._lock = lock_folder(self.partial)
-        path = self.partial / "progress.json"
-        told = json.loads(path.read_text()) if path.exists() else None
-        if told is not None:
-            check_same(told["arguments"], self.arguments, f"{self.partial} was left by a job", "remove it")
-        self.sites: int = told["sites"] if told else 0
-        self.taken: dict[str, int] = told["taken"] if told else dict.fromkeys(splits, 0)
-        self.chroms: list[str] = told["chroms"] if told else []
-        self._files = {}
-        for name, size in _RAW.items():
-            width = 1 if name == "sites.raw" else len(self.outputs)
-            self._files[name] = open(self.partial / name, "r+b" if told else "w+b")
-            self._files[name].truncate(self.sites * width * size)
-            self._files[name].seek(0, os.SEEK_END)
-        self._synced = time.monotonic()
+        """See SiteStore."""
+        self.outputs = list(outputs)
+        columns: dict[str, Column] = {"values": (np.float32, (len(outputs),)), "observed": (np.uint8, (len(outputs),))}
+        super().__init__(out, arguments, columns, {"taken": dict.fromkeys(splits, 0)})
+        self.taken: dict[str, int] = self.state["taken"]
 
     def append(
         self,
@@ -69,46 +41,17 @@ class ImputationStore:
         splits: Sequence[str],
     ) -> None:
         """Sites of one batch in order: chromosomes, positions, splits (B,); values and whether observed (B, K)."""
-        for chrom in dict.fromkeys(chroms):
-            if chrom not in self.chroms:
-                self.chroms.append(chrom)
-        index = np.array([self.chroms.index(chrom) for chrom in chroms], np.uint64)
-        self._files["sites.raw"].write(((index << np.uint64(32)) | np.asarray(positions).astype(np.uint64)).tobytes())
-        self._files["values.raw"].write(np.ascontiguousarray(values, np.float32).tobytes())
-        self._files["observed.raw"].write(np.ascontiguousarray(observed, np.uint8).tobytes())
-        self.sites += len(positions)
         for split in splits:
             self.taken[split] += 1
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
-            self.sync()
+        self.append_sites(chroms, positions, values=values, observed=observed)
 
-    def sync(self) -> None:
-        """Puts everything on disk and then says so in `progress.json`."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        told = {"arguments": self.arguments, "sites": self.sites, "taken": self.taken, "chroms": self.chroms}
-        write_json(self.partial / "progress.json", told)
-        self._synced = time.monotonic()
-
-    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    def blocks(self) -> "Blocks":
         """All sites in blocks: chromosome names (n,), positions (n,) int64, values (n, K), observed (n, K) bool."""
-        if not self.sites:
-            return
-        shape = (self.sites, len(self.outputs))
-        keys = np.memmap(self.partial / "sites.raw", np.uint64, "r", shape=(self.sites,))
-        values = np.memmap(self.partial / "values.raw", np.float32, "r", shape=shape)
-        observed = np.memmap(self.partial / "observed.raw", np.uint8, "r", shape=shape)
-        names = np.array(self.chroms)
-        size = max(1, _BLOCK_BYTES // (4 * shape[1]))
-        for low in range(0, self.sites, size):
-            own = np.asarray(keys[low : low + size])
-            chrom = names[(own >> np.uint64(32)).astype(np.int64)]
-            position = (own & np.uint64(0xFFFFFFFF)).astype(np.int64)
-            yield chrom, position, np.asarray(values[low : low + size]), np.asarray(observed[low : low + size]) > 0
+        for chrom, position, columns in self.site_blocks():
+            yield chrom, position, columns["values"], columns["observed"] > 0
 
     def finish(self, formats: Sequence[str], summary: Mapping[str, Any], original_bedgraph: bool = False) -> None:
-        """Writes the final files and the summary, removes what is only of use for going on, and renames the folder."""
+        """Writes the final files and the summary, and renames the folder."""
         self.sync()
         if "tsv" in formats:
             write_table(self.partial / TABLE, self.outputs, self.blocks())
@@ -116,17 +59,7 @@ class ImputationStore:
             write_bedgraphs(self.partial / BEDGRAPHS, self.outputs, self.blocks(), original_bedgraph)
         if "hdf5" in formats:
             write_matrix(self.partial / MATRIX, self.outputs, self.sites, self.blocks())
-        self.close()
-        write_json(self.partial / SUMMARY, {"arguments": self.arguments, **summary})
-        for name in (*_RAW, "progress.json", "lock"):
-            (self.partial / name).unlink(missing_ok=True)
-        os.replace(self.partial, self.out)
-
-    def close(self) -> None:
-        """Lets go of the files and the folder."""
-        for file in self._files.values():
-            file.close()
-        self._lock.close()
+        self.publish(SUMMARY, summary)
 
 
 Blocks = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]

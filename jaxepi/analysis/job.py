@@ -14,10 +14,13 @@ def lock_folder(partial: Path) -> IO[str]:
     """Makes the folder in which a job works and holds it; the lock ends with the file or the process.
 
     Raises:
-      JaxepiError: another process works there.
+      JaxepiError: another process works there, or there can be no such folder.
     """
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = open(partial / "lock", "w")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = open(partial / "lock", "w")
+    except OSError as problem:
+        raise JaxepiError(f"Cannot make {partial} ({problem.strerror or problem}): choose another --out.") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -68,12 +68,17 @@ def summarise(values: np.ndarray, how: str, width: int | None = None) -> np.ndar
     return np.average(values, axis=1, weights=weights)
 
 
-def middle(values: np.ndarray, width: int | None) -> np.ndarray:
-    """The middle of (B, P, ...): P // 2 and width // 2 positions on both sides of it; all without a width."""
+def middle_slice(length: int, width: int | None) -> slice:
+    """The middle of `length` positions: `width` // 2 on both sides of position length // 2; all without a width."""
     if width is None:
-        return values
-    centre = values.shape[1] // 2
-    return values[:, max(centre - width // 2, 0) : centre + width // 2 + 1]
+        return slice(0, length)
+    centre = length // 2
+    return slice(max(centre - width // 2, 0), min(centre + width // 2 + 1, length))
+
+
+def middle(values: np.ndarray, width: int | None) -> np.ndarray:
+    """The middle of (B, P, ...), see `middle_slice`."""
+    return values[:, middle_slice(values.shape[1], width)]
 
 
 @dataclasses.dataclass(frozen=True)

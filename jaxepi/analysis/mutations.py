@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxepi.analysis.motifs import middle_slice
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import one_hot
 
 TARGETS = ("mean", "var")
 
 Predict = Callable[..., jax.Array]
+Effects = Callable[[np.ndarray, Sequence[Any]], np.ndarray]  # base codes (B, L) and further inputs to (B, W, 4)
 
 
 def _target(target: str | int) -> Callable[[jax.Array], jax.Array]:
@@ -28,6 +30,27 @@ def _target(target: str | int) -> Callable[[jax.Array], jax.Array]:
     if isinstance(target, int):
         return lambda outputs: outputs[:, target]
     raise JaxepiError(f"target is {target!r}: 'mean', 'var' or the number of an output was expected.")
+
+
+def gradient_function(predict: Predict, target: str | int = "mean", batch_size: int = 128) -> Effects:
+    """`gradient_effects` of any codes and inputs, compiled once."""
+    chosen = _target(target)
+
+    @jax.jit
+    def gradient(hot: jax.Array, *others: Any) -> jax.Array:
+        # Sites do not mix, so the gradient of the sum holds each site's own.
+        return jax.grad(lambda x: chosen(predict(x, *others)).sum())(hot)
+
+    def effects(codes: np.ndarray, inputs: Sequence[Any] = ()) -> np.ndarray:
+        made = [np.zeros((0, codes.shape[1], 4), np.float32)]
+        for low in range(0, len(codes), batch_size):
+            rows = _filled(codes[low : low + batch_size], batch_size)
+            others = [_filled(np.asarray(x)[low : low + batch_size], batch_size) for x in inputs]
+            part = gradient(one_hot(rows, np.float32, n_value=0.0), *others)
+            made.append(np.asarray(part)[: len(codes) - low])
+        return np.concatenate(made)
+
+    return effects
 
 
 def gradient_effects(
@@ -42,20 +65,44 @@ def gradient_effects(
       target: mean or var (over the K outputs), or the number of one output.
       batch_size: sites at a time.
     """
-    chosen = _target(target)
+    return gradient_function(predict, target, batch_size)(codes, inputs)
+
+
+def exact_function(
+    predict: Predict, target: str | int = "mean", width: int | None = None, batch_size: int = 512
+) -> Effects:
+    """`exact_effects` of any codes and inputs, compiled once."""
+    chosen, letters = _target(target), jnp.eye(4, dtype=jnp.float32)
 
     @jax.jit
-    def gradient(hot: jax.Array, *others: Any) -> jax.Array:
-        # Sites do not mix, so the gradient of the sum holds each site's own.
-        return jax.grad(lambda x: chosen(predict(x, *others)).sum())(hot)
+    def scores(hot: jax.Array, place: jax.Array, base: jax.Array, *others: Any) -> jax.Array:
+        rows = place.shape[0]
+        changed = jnp.broadcast_to(hot[None], (rows, *hot.shape)).at[jnp.arange(rows), place].set(letters[base])
+        repeated = [jnp.broadcast_to(x[None], (rows, *x.shape)) for x in others]
+        return chosen(predict(changed, *repeated))
 
-    made = [np.zeros((0, codes.shape[1], 4), np.float32)]
-    for low in range(0, len(codes), batch_size):
-        rows = _filled(codes[low : low + batch_size], batch_size)
-        others = [_filled(np.asarray(x)[low : low + batch_size], batch_size) for x in inputs]
-        part = gradient(one_hot(rows, np.float32, n_value=0.0), *others)
-        made.append(np.asarray(part)[: len(codes) - low])
-    return np.concatenate(made)
+    @jax.jit
+    def score(hot: jax.Array, *others: Any) -> jax.Array:
+        return chosen(predict(hot[None], *(x[None] for x in others)))[0]
+
+    def of_site(codes: np.ndarray, row: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
+        hot, effects = one_hot(codes, np.float32, n_value=0.0), np.zeros((len(places), 4), np.float32)
+        before = float(score(hot, *row))
+        changes = [(i, base) for i, place in enumerate(places) for base in range(4) if codes[place] != base]
+        for first in range(0, len(changes), batch_size):
+            part = np.array(changes[first : first + batch_size])
+            filled = _filled(part, batch_size)
+            after = scores(hot, places[filled[:, 0]], filled[:, 1], *row)
+            effects[part[:, 0], part[:, 1]] = np.asarray(after)[: len(part)] - before
+        return effects
+
+    def effects(codes: np.ndarray, inputs: Sequence[Any] = ()) -> np.ndarray:
+        places = np.arange(codes.shape[1])[middle_slice(codes.shape[1], width)]
+        rows = zip(np.asarray(codes), *map(np.asarray, inputs), strict=True)
+        made = [of_site(own, others, places) for own, *others in rows]
+        return np.stack(made) if made else np.zeros((0, len(places), 4), np.float32)
+
+    return effects
 
 
 def exact_effects(
@@ -75,35 +122,7 @@ def exact_effects(
 
     An N is compared as it stands, a row of zeros.
     """
-    chosen = _target(target)
-    length = codes.shape[1]
-    low, high = (0, length) if width is None else (max(length // 2 - width // 2, 0), length // 2 + width // 2 + 1)
-    places = np.arange(low, min(high, length))
-    letters = jnp.eye(4, dtype=jnp.float32)
-
-    @jax.jit
-    def scores(hot: jax.Array, place: jax.Array, base: jax.Array, *others: Any) -> jax.Array:
-        rows = place.shape[0]
-        changed = jnp.broadcast_to(hot[None], (rows, *hot.shape)).at[jnp.arange(rows), place].set(letters[base])
-        repeated = [jnp.broadcast_to(x[None], (rows, *x.shape)) for x in others]
-        return chosen(predict(changed, *repeated))
-
-    @jax.jit
-    def score(hot: jax.Array, *others: Any) -> jax.Array:
-        return chosen(predict(hot[None], *(x[None] for x in others)))[0]
-
-    effects = np.zeros((len(codes), len(places), 4), np.float32)
-    for site in range(len(codes)):
-        own, row = np.asarray(codes[site]), [np.asarray(x)[site] for x in inputs]
-        hot = one_hot(own, np.float32, n_value=0.0)
-        before = float(score(hot, *row))
-        changes = [(i, base) for i, place in enumerate(places) for base in range(4) if own[place] != base]
-        for first in range(0, len(changes), batch_size):
-            part = np.array(changes[first : first + batch_size])
-            filled = _filled(part, batch_size)
-            after = scores(hot, places[filled[:, 0]], filled[:, 1], *row)
-            effects[site, part[:, 0], part[:, 1]] = np.asarray(after)[: len(part)] - before
-    return effects
+    return exact_function(predict, target, width, batch_size)(codes, inputs)
 
 
 def _filled(rows: np.ndarray, size: int) -> np.ndarray:

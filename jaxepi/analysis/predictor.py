@@ -6,7 +6,6 @@ dict(zip(predictor.tracks, methylation[0].T))
 """
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.pretrained import load_released
 from jaxepi.pretrained.sources import Source
 from jaxepi.pretrained.system import get_system
-from jaxepi.pretrained.table import weights_of
+from jaxepi.pretrained.table import weights_digest
 
 
 class Predictor:
@@ -99,12 +98,8 @@ class Predictor:
         return -(-batch_size // devices) * devices
 
     def digest(self) -> str:
-        """A fingerprint of all weights, the same for the same bits."""
-        hasher = hashlib.blake2b(digest_size=16)
-        for path, variable in sorted(weights_of(self.model).items()):
-            hasher.update(path.encode())
-            hasher.update(np.ascontiguousarray(jax.device_get(variable.get_value())))
-        return hasher.hexdigest()
+        """A fingerprint of all weights, see `weights_digest`."""
+        return weights_digest(self.model)
 
     def _run(self, function: Callable[..., jax.Array], x: np.ndarray, size: int) -> jax.Array:
         if len(x) < size:  # one shape, one compilation

@@ -15,20 +15,21 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from jaxepi.analysis.impute import Record, impute_files, task_predictor, weights_digest
+from jaxepi import __version__
+from jaxepi.analysis.effects import SUMMARY, EffectStore
+from jaxepi.analysis.impute import Record, impute_files, task_predictor
 from jaxepi.analysis.impute_store import FORMATS, require_h5py
-from jaxepi.analysis.motifs import Motif, MotifCollector, convolution, write_motifs
-from jaxepi.analysis.mutations import exact_effects, gradient_effects
+from jaxepi.analysis.job import finished, write_errors
+from jaxepi.analysis.motifs import Motif, MotifCollector, convolution, middle_slice, write_motifs
+from jaxepi.analysis.mutations import TARGETS, exact_function, gradient_function
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.evaluate.files import write_text
-from jaxepi.sequence import decode
+from jaxepi.pretrained.table import weights_digest
 from jaxepi.tasks.sites import SiteTask
 from jaxepi.train import startup
 from jaxepi.train.checkpoint import restore_model
 
 METHODS = ("gradient", "exact")
-_BLOCK = 512  # sites of base changes that are held and written at a time
 _FILTER_BATCH = 64  # sites whose activations are held at a time: 33 MB in float64 with 1001 bp and 128 filters
 
 
@@ -59,10 +60,10 @@ class SiteRun:
         chosen = np.random.default_rng(seed).choice(len(places), most, replace=False)
         return [places[i] for i in np.sort(chosen)]
 
-    def batches(self, places: Sequence[tuple[str, int]], size: int, what: str) -> Iterator[list[Record]]:
-        """Records of the sites, `size` at a time, with a progress line."""
-        with tqdm(total=len(places), unit="site", desc=what) as bar:
-            for low in range(0, len(places), size):
+    def batches(self, places: Sequence[tuple[str, int]], size: int, what: str, done: int = 0) -> Iterator[list[Record]]:
+        """Records of the sites behind the first `done`, `size` at a time, with a progress line."""
+        with tqdm(total=len(places), initial=done, unit="site", desc=what) as bar:
+            for low in range(done, len(places), size):
                 records = [self.dataset.split(name)[number] for name, number in places[low : low + size]]
                 yield records
                 bar.update(len(records))
@@ -160,19 +161,52 @@ def effects_run(
     most_sites: int | None = None,
     batch_size: int = 128,
 ) -> int:
-    """Effects of base changes on a run's predictions, as `effects.h5` and `profile.tsv` in `out`.
+    """Effects of base changes on a run's predictions, as `effects.h5`, `profile.tsv` and `effects.json` in `out`.
+
+    A job that was killed goes on when the same call is made again and gives the same files; a finished one is not
+    repeated.
 
     Args:
       method: `gradient` or `exact`, see `jaxepi.analysis.mutations`.
       target: mean or var over the outputs, or the name of one output.
       width: bp in the middle of the window; None = all.
+      batch_size: sites at a time; exact: four times as many changed sequences.
 
     Returns: number of sites.
 
     Raises:
-      JaxepiError: the model reads no DNA, unknown method or target, or `out` is there already.
+      JaxepiError: the model reads no DNA, unknown method or target, no site, something else at `out`, or a full disk.
     """
-    h5py = require_h5py()
+    _check_effects(run, method, target, width)
+    places = run.sites(split, most_sites)
+    if not places:
+        raise JaxepiError(f"{run.dataset.path} has no site in split {split!r}.")
+    arguments = {
+        "model": weights_digest(run.model),
+        "dataset": run.dataset.fingerprint,
+        "split": split,
+        "most_sites": most_sites,
+        "effects": method,
+        "target": target,
+        "width": width,
+        "batch_size": batch_size,
+    }
+    out = out.absolute()
+    if (done := finished(out, SUMMARY, arguments, "table of effects")) is not None:
+        return done["sites"]
+    compute, bases = _effects(run, method, target, width, batch_size)
+    block = batch_size if method == "gradient" else 1  # the exact effects of a site are thousands of predictions
+    with write_errors(out), EffectStore(out, arguments, bases) as store:
+        for records in run.batches(places, block, "effects", done=store.sites):
+            effects, codes = compute(records)
+            starts = np.array([int(record["start"]) for record in records])
+            store.append_sites([record["chrom"] for record in records], starts, effect=effects, sequence=codes)
+        store.finish({"jaxepi_version": __version__, "sites": store.sites}, {"method": method, "target": target})
+    return len(places)
+
+
+def _check_effects(run: SiteRun, method: str, target: str, width: int | None) -> None:
+    require_h5py()
     if run.task.first_convolution(run.model) is None:
         raise JaxepiError(f"{run.workdir} reads no DNA, so no base can be changed.")
     if method not in METHODS:
@@ -180,78 +214,45 @@ def effects_run(
     if width is not None and width < 1:
         raise JaxepiError(f"--width is {width}: a positive number of bp was expected.")
     known = list(run.task.tracks)
-    if target not in ("mean", "var") and target not in known:
+    if target not in TARGETS and target not in known:
         raise JaxepiError(
-            f"--target is {target!r}{did_you_mean(target, known)}; it must be mean, var, or an output of the model."
+            f"--target is {target!r}{did_you_mean(target, [*TARGETS, *known])}; it must be mean, var, or an output of "
+            f"the model, such as {known[0]}."
         )
-    chosen = known.index(target) if target in known else target
-    _refuse_existing(out)
-    places = run.sites(split, most_sites)
-    partial, profile = _partial(out), None
-    try:
-        with h5py.File(partial / "effects.h5", "w") as file:
-            file.attrs.update(method=method, target=target, channels="ACGT")
-            low = 0
-            for records in run.batches(places, _BLOCK, "effects"):
-                effects, codes = _effects(run, records, method, chosen, width, batch_size)
-                _append(file, records, effects, codes, len(places), low)
-                strength = np.abs(effects).max(axis=2).sum(axis=0, dtype=np.float64)
-                profile, low = strength if profile is None else profile + strength, low + len(records)
-    except OSError as problem:
-        raise JaxepiError(f"Cannot write {partial} ({problem.strerror or problem}): make room and run again.") from None
-    if profile is None:
-        raise JaxepiError(f"{run.dataset.path} has no site in split {split!r}.")
-    rows = [f"{i - len(profile) // 2}\t{value / len(places):.6g}\n" for i, value in enumerate(profile)]
-    write_text(partial / "profile.tsv", "offset\tmean_largest_effect\n" + "".join(rows))
-    os.replace(partial, out)
-    return len(places)
 
 
 def _effects(
-    run: SiteRun, records: Sequence[Record], method: str, target: str | int, width: int | None, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Effects (B, W, 4) and the base codes (B, W) of the same middle."""
-    batch = run.task.collate(list(records))
-    inputs, _ = run.task.prepare(batch, jax.random.key(0), False)
-    others = sorted(name for name in inputs if name != "dna")
-    predict, arrays = _predictor(run, others), [np.asarray(inputs[name]) for name in others]
-    codes, length = batch["sequence"], batch["sequence"].shape[1]
-    middle = slice(0, length)
-    if width is not None:
-        middle = slice(max(length // 2 - width // 2, 0), length // 2 + width // 2 + 1)
-    if method == "exact":
-        effects = exact_effects(predict, codes, arrays, target, width, batch_size=4 * batch_size)
-    else:
-        effects = gradient_effects(predict, codes, arrays, target, batch_size)[:, middle]
-    return effects, codes[:, middle]
-
-
-def _predictor(run: SiteRun, others: Sequence[str]) -> Callable[..., jax.Array]:
+    run: SiteRun, method: str, target: str, width: int | None, batch_size: int
+) -> tuple[Callable[[Sequence[Record]], tuple[np.ndarray, np.ndarray]], int]:
+    """The function from B records to effects (B, W, 4) and base codes (B, W), compiled once; and W."""
     run.model.eval()
     graph, weights = nnx.split(run.model)
+
+    def read(records: Sequence[Record | None]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Base codes (B, L), and what else the model reads."""
+        batch = run.task.collate(list(records))
+        inputs, _ = run.task.prepare(batch, jax.random.key(0), False)
+        return batch["sequence"], {name: np.asarray(values) for name, values in inputs.items() if name != "dna"}
+
+    padding, others = read([None])
 
     def predict(dna: jax.Array, *arrays: jax.Array) -> jax.Array:
         inputs = {"dna": dna, **dict(zip(others, arrays, strict=True))}
         return run.task.site_values(run.task.apply(nnx.merge(graph, weights), inputs))
 
-    return predict
+    middle = middle_slice(padding.shape[1], width)
+    chosen = run.task.tracks.index(target) if target in run.task.tracks else target
+    if method == "exact":
+        function = exact_function(predict, chosen, width, 4 * batch_size)
+    else:
+        function = gradient_function(predict, chosen, batch_size)
 
+    def effects(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+        codes, inputs = read(records)
+        made = function(codes, [inputs[name] for name in others])
+        return (made if method == "exact" else made[:, middle]), codes[:, middle]
 
-def _append(file: Any, records: Sequence[Record], effects: np.ndarray, codes: np.ndarray, total: int, low: int) -> None:
-    """Rows from `low` on of the datasets, which the first call makes."""
-    columns = {
-        "chrom": [record["chrom"] for record in records],
-        "position": np.array([int(record["start"]) for record in records], np.int64),
-        "sequence": [decode(row) for row in codes],
-        "effect": effects,
-    }
-    for name, values in columns.items():
-        if name not in file:
-            text = isinstance(values, list)
-            shape = (total,) if text else (total, *values.shape[1:])
-            kind = require_h5py().string_dtype() if text else values.dtype
-            file.create_dataset(name, shape, kind, compression="gzip", chunks=True)
-        file[name][low : low + len(values)] = values
+    return effects, middle.stop - middle.start
 
 
 def _partial(out: Path) -> Path:

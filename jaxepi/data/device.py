@@ -69,19 +69,24 @@ def device_batches(stream: BatchStream, sharding: jax.sharding.Sharding, buffer:
     return DeviceBatches(stream, sharding, buffer)
 
 
+def check_batch_size(batch_size: int, devices: int, accumulate: int = 1, name: str = "batch_size") -> None:
+    """Raises JaxepiError unless a global batch divides over devices and accumulation steps; `name` is what it is."""
+    unit = devices * accumulate
+    if batch_size < 1 or batch_size % unit:
+        over = f"{devices} device(s)" + (f" times {accumulate} accumulation steps" if accumulate > 1 else "")
+        nearest = max(unit, round(batch_size / unit) * unit)
+        raise JaxepiError(
+            f"{name} is {batch_size}, but must be a multiple of {unit} ({over}); the nearest that works is {nearest}."
+        )
+
+
 def check_batch(
     batch_size: int, sharding: jax.sharding.Sharding, process_index: int = 0, process_count: int = 1
 ) -> None:
     """Raises JaxepiError unless `sharding` can lay out `batch_size` rows so that each process holds its own block."""
-    try:
-        owned = sharding.addressable_devices_indices_map((batch_size,)).values()
-    except ValueError:
-        devices = len(sharding.device_set)
-        lower = batch_size // devices * devices
-        raise JaxepiError(
-            f"batch_size is {batch_size}, which {devices} devices cannot share evenly: set it to a multiple of "
-            f"{devices}, such as {lower or devices}"
-        ) from None
+    devices = len(sharding.device_set)
+    check_batch_size(batch_size, devices // sharding.shard_shape((devices,))[0])
+    owned = sharding.addressable_devices_indices_map((batch_size,)).values()
     held = {row for index in owned if index is not None for row in range(*index[0].indices(batch_size))}
     share = batch_size // process_count
     if held != set(range(process_index * share, (process_index + 1) * share)):

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from jaxepi.evaluate import exact
 
@@ -94,7 +93,7 @@ def kendall(label: np.ndarray, prediction: np.ndarray) -> float:
     if len(label) > LARGEST_KENDALL:
         chosen = np.random.default_rng(0).choice(len(label), LARGEST_KENDALL, replace=False)
         label, prediction = label[chosen], prediction[chosen]
-    return float(stats.kendalltau(label, prediction).statistic)
+    return exact.kendall(prediction, label)
 
 
 def mse(label: np.ndarray, prediction: np.ndarray) -> float:

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from jaxepi.evaluate import exact
 from jaxepi.evaluate.histograms import Calibration, Density, Histogram
 from jaxepi.evaluate.metric import Metric, merge_across_hosts, merge_metrics
-from jaxepi.evaluate.metrics import per_track_mean
 from jaxepi.evaluate.result import BrowserWindow, EvalResult
+from jaxepi.evaluate.sampled import sampled_values
 from jaxepi.evaluate.sampling import PositionSample, Sample, WindowChoice, gather_rows
 
 SAMPLE_POSITIONS = 300_000  # for Spearman, as the Melody paper samples
@@ -38,7 +37,9 @@ class Options:
 
     Attributes:
         region: what the predictions' mask selects, the middle of the names of sampled metrics.
+        regions: of each track (K,), where they differ; (): all tracks are of `region`.
         label_threshold: a target above it is positive in the sampled AUC; None: targets have no classes.
+        kendall: numbers of the tracks for which Kendall's tau-b is given.
         sample_positions: upper bound; with many tracks `SAMPLE_VALUES` bounds it further.
         windows: how many whole windows to keep for the browser view.
         seed: of the choice of positions and windows.
@@ -46,7 +47,9 @@ class Options:
     """
 
     region: str = "cpg"
+    regions: tuple[str, ...] = ()
     label_threshold: float | None = 0.5
+    kendall: tuple[int, ...] = ()
     sample_positions: int = SAMPLE_POSITIONS
     windows: int = 4
     seed: int = 0
@@ -106,7 +109,9 @@ def evaluate(
     summary = dict(task.summarize(metrics))
     per_track, undefined = dict(summary.pop("per_track", {})), dict(summary.pop("undefined", {}))
     groups = summary.pop("groups", {})
-    for part, add in zip((summary, per_track, undefined), sampled_values(sample, tracks, options), strict=True):
+    regions = options.regions or (options.region,) * len(tracks)
+    sampled = sampled_values(sample, regions, options.label_threshold, options.kendall)
+    for part, add in zip((summary, per_track, undefined), sampled, strict=True):
         part.update(add)
     locate = locate or (lambda record: ("", 0))
     result = EvalResult(
@@ -185,37 +190,6 @@ def _row_shards(array: jax.Array) -> dict[int, np.ndarray]:
     """First row -> values of the distinct shards on this host, in order."""
     shards = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
     return {start: np.asarray(shards[start]) for start in sorted(shards)}
-
-
-def sampled_values(
-    sample: Sample, tracks: Sequence[str], options: Options
-) -> tuple[dict[str, float], dict[str, list[float]], dict[str, dict[int, str]]]:
-    """Spearman, rank AUC and average precision per track of a sample: for summary, per_track and undefined."""
-    region = options.region
-    values: dict[str, list[float]] = {f"spearman_{region}": []}
-    if options.label_threshold is not None:
-        values |= {f"auc_sampled_{region}": [], f"average_precision_sampled_{region}": []}
-    for track in range(len(tracks)):
-        keep = ~np.isnan(sample.target[:, track])
-        prediction, target = sample.prediction[keep, track], sample.target[keep, track]
-        finite = bool(np.isfinite(prediction).all())
-        values[f"spearman_{region}"].append(exact.spearman(prediction, target) if finite else np.nan)
-        if options.label_threshold is not None:
-            label = target > options.label_threshold
-            values[f"auc_sampled_{region}"].append(exact.auc(prediction, label) if finite else np.nan)
-            precision = exact.average_precision(prediction, label) if finite else np.nan
-            values[f"average_precision_sampled_{region}"].append(precision)
-    summary: dict[str, float] = {
-        f"sample_positions_{region}": len(sample.prediction),
-        f"sample_complete_{region}": float(sample.complete),
-    }
-    undefined = {}
-    for name, column in values.items():
-        summary |= per_track_mean(name, np.array(column))
-        if missing := [track for track, value in enumerate(column) if value != value]:
-            why = "fewer than two values, a constant or a value that is not finite in the sample"
-            undefined[name] = dict.fromkeys(missing, why if "spearman" in name else f"only one class, or {why}")
-    return summary, values, undefined
 
 
 def curves_of(metrics: Mapping[str, Metric], tracks: int) -> dict[str, np.ndarray]:

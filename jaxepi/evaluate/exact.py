@@ -21,6 +21,11 @@ def spearman(prediction: np.ndarray, target: np.ndarray) -> float:
     return pearson(stats.rankdata(prediction), stats.rankdata(target)) if len(prediction) else float("nan")
 
 
+def kendall(prediction: np.ndarray, target: np.ndarray) -> float:
+    """Kendall's tau-b of two arrays (N,): concordant minus discordant pairs, over the untied pairs of both."""
+    return float(stats.kendalltau(prediction, target).statistic) if len(prediction) > 1 else float("nan")
+
+
 def auc(score: np.ndarray, label: np.ndarray) -> float:
     """Area under the ROC curve of scores (N,) for boolean labels (N,), ties count half."""
     label = np.asarray(label, bool)

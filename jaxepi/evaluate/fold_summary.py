@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxepi.errors import JaxepiError
-from jaxepi.evaluate.evaluator import Options, curves_of, sampled_values
+from jaxepi.evaluate.evaluator import curves_of
 from jaxepi.evaluate.files import write_json, write_text
 from jaxepi.evaluate.metrics import ErrorSums, PearsonSums, standard_metrics, summarize
 from jaxepi.evaluate.report_texts import describe_metrics, headlines, words_of
 from jaxepi.evaluate.result import EvalResult
+from jaxepi.evaluate.sampled import sampled_values
 from jaxepi.evaluate.sampling import Sample
 
 _ENDING = "_per_track_mean"
@@ -232,7 +233,7 @@ def _from_sample(sample: Sample, like: EvalResult) -> tuple[dict[str, float], di
             f"{like.region}/pearson": PearsonSums.from_values(*values),
             f"{like.region}/error": ErrorSums.from_values(*values),
         }
-    options = Options(region=like.region, label_threshold=0.5 if like.has_classes else None)
-    ranks, _, _ = sampled_values(sample, like.tracks, options)
+    regions = (like.region,) * len(like.tracks)
+    ranks, _, _ = sampled_values(sample, regions, label_threshold=0.5 if like.has_classes else None)
     summary = {name: value for name, value in (summarize(metrics) | ranks).items() if name.endswith(_ENDING)}
     return summary, curves_of(metrics, len(like.tracks))

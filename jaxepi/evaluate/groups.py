@@ -5,7 +5,6 @@ A task computes them beside its other metrics and hands them to the evaluator as
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -44,17 +43,16 @@ class Groups:
         return found
 
     def split(self, metrics: Mapping[str, Metric]) -> tuple[dict[str, Metric], GroupValues]:
-        """The other metrics, and the values of the groups per track; `n_values` counts what a group holds."""
-        keys = {self._key(number): name for number, name in enumerate(self.names)}
-        rest: dict[str, Metric] = {}
-        groups: dict[str, dict[str, Any]] = {}
-        for key, metric in metrics.items():
-            first = key.partition("/")[0]
-            if first not in keys:
-                rest[key] = metric
-                continue
-            own, host = groups.setdefault(keys[first], {}), metric.to_host()
-            own |= {name: [float(v) for v in values] for name, values in host.finalize().items()}
-            if isinstance(host, Histogram):
-                own["n_values"] = [int(n) for n in np.asarray(host.counts).sum(axis=(1, 2))]
+        """The other metrics, and the values of the groups per track, in order; `n_values` counts what a group holds."""
+        keys = [self._key(number) for number in range(len(self.names))]
+        rest = {name: metric for name, metric in metrics.items() if name.partition("/")[0] not in keys}
+        groups: GroupValues = {}
+        for key, group in zip(keys, self.names, strict=True):
+            for kind in ("classes", "histogram"):
+                if f"{key}/{kind}" in metrics:
+                    host = metrics[f"{key}/{kind}"].to_host()
+                    values = groups.setdefault(group, {})
+                    values |= {name: [float(v) for v in column] for name, column in host.finalize().items()}
+                    if isinstance(host, Histogram):
+                        values["n_values"] = [int(n) for n in np.asarray(host.counts).sum(axis=(1, 2))]
         return rest, groups

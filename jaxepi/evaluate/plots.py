@@ -3,6 +3,7 @@
 Colours are of the Okabe-Ito palette and cividis, which colour-blind readers can tell apart.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ END_BARS = 12  # tracks shown at each end then
 MAX_THIN_LINES = 64
 FEW_VALUES = 3000  # up to so many are drawn as points
 MAX_NAMED_LINES = len(SERIES) - 1  # tracks that get a colour of their own and a name
+LINES = ("-", "--", ":")
+MAX_GROUP_LINES = len(SERIES) * len(LINES)
 
 
 def literal(text: str, longest: int = 44) -> str:
@@ -114,6 +117,8 @@ def per_track_bars(result: EvalResult, ceiling: Mapping[str, Mapping[str, float]
     ]
     panels = [(name, label, base) for name, label, base in panels if name in result.per_track]
     order = np.argsort([-v if v == v else np.inf for v in result.per_track[panels[0][0]]], kind="stable")
+    held = np.array(result.per_track.get(f"n_values_{region}", np.ones(len(order))))
+    order = order[held[order] > 0] if held.any() else order  # tracks of another region have no value here
     many = len(order) > MAX_BARS
     shown = np.concatenate([order[:END_BARS], order[-END_BARS:]]) if many else order
     height = 0.55 + 0.185 * max(len(shown), 2) + (1.9 if many else 0.35)
@@ -125,7 +130,7 @@ def per_track_bars(result: EvalResult, ceiling: Mapping[str, Mapping[str, float]
         if many:
             histogram = grid[0, column]
             histogram.hist(values[~np.isnan(values)], bins=40, color=BLUE, edgecolor="white", lw=0.3)
-            tidy(histogram, label.partition(" (")[0], "tracks", f"All {len(values):,} tracks")
+            tidy(histogram, label.partition(" (")[0], "tracks", f"All {len(order):,} tracks")
         ax = grid[-1, column]
         tidy(ax, label, "", f"Best and worst {END_BARS}" if many and column == 0 else "")
         names = [result.tracks[track] for track in shown]
@@ -323,7 +328,8 @@ def roc_and_pr(result: EvalResult) -> Figure | None:
         few = len(result.tracks) <= MAX_NAMED_LINES
         if f"{region}/{x}" in curves and 1 < len(result.tracks) <= MAX_THIN_LINES:
             lines = zip(curves[f"{region}/{x}"], curves[f"{region}/{y}"], result.tracks, strict=True)
-            for number, (one_x, one_y, track) in enumerate(lines):
+            known = [line for line in lines if not np.isnan(line[1]).all()]
+            for number, (one_x, one_y, track) in enumerate(known):
                 look = {"color": SKY, "lw": 0.6, "alpha": 0.6}
                 if few:
                     look = {"color": SERIES[1 + number], "lw": 1.0, "label": literal(track, 24)}
@@ -366,3 +372,40 @@ def group_bars(result: EvalResult) -> Figure | None:
         means = np.array([known_mean(values) for values in columns])
         _bars(ax, means, np.full(len(means), np.nan), names if column == 0 else None, base)
     return figure
+
+
+def group_curves(result: EvalResult) -> Figure | None:
+    """ROC and precision-recall curves of every part of the records, all tracks together; None without curves."""
+    ends = [re.fullmatch(r"[^/]+-(\d+)/fpr_flat", name) for name in result.curves]
+    keys = {int(end[1]): end[0].removesuffix("/fpr_flat") for end in ends if end}
+    parts = [(name, keys[i]) for i, name in enumerate(result.groups) if i in keys and _has_curve(result, keys[i])]
+    if not parts:
+        return None
+    parts.sort(key=lambda part: -sum(result.groups[part[0]]["n_values"]))
+    named = [(f"all {result.region}", result.region, INK, "-")] if _has_curve(result, result.region) else []
+    for number, (name, key) in enumerate(parts[:MAX_GROUP_LINES]):
+        label = f"{literal(name, 26)} ({sum(result.groups[name]['n_values']):,})"
+        named.append((label, key, SERIES[number % len(SERIES)], LINES[number // len(SERIES)]))
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for ax, x, y in ((axes[0], "fpr", "tpr"), (axes[1], "tpr", "precision")):
+        for label, key, color, line in named:
+            values = (result.curves[f"{key}/{x}_flat"][0], result.curves[f"{key}/{y}_flat"][0])
+            ax.plot(*values, color=color, ls=line, lw=2.0 if color == INK else 1.3, label=label)
+        ax.set_xlim(0, 1), ax.set_ylim(0, 1.01)
+        ax.set_aspect("equal")
+    axes[0].plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (5, 4)))
+    tidy(axes[0], "false positive rate", "true positive rate")
+    tidy(axes[1], "recall", "precision")
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    return figure
+
+
+def _has_curve(result: EvalResult, key: str) -> bool:
+    """Whether both classes occur."""
+    return (
+        f"{key}/fpr_flat" in result.curves
+        and not np.isnan([result.curves[f"{key}/{name}_flat"][0] for name in ("fpr", "tpr", "precision")])
+        .all(axis=1)
+        .any()
+    )

@@ -114,6 +114,7 @@ def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture
         "reliability": plots.reliability(result),
         "roc_pr": plots.roc_and_pr(result),
         "groups": plots.group_bars(result),
+        "group_curves": plots.group_curves(result),
     }
     windows, about = {}, {}
     for number, shown in enumerate(result.windows, start=1):
@@ -163,7 +164,7 @@ def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture
                 "tracks": _number(summary.get(f"{base}_n_tracks")),
                 "flat": _number(summary.get(f"{base}_flat")),
                 "best": _number(best.get(f"{base}_per_track_mean")),
-                "what": meaning.get(base.removesuffix(f"_{region}"), ""),
+                "what": meaning.get(base.rpartition("_")[0], ""),
             }
         )
     undefined = [

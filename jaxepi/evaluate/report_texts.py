@@ -23,6 +23,7 @@ class Words:
 METRICS = {
     "pearson": "Pearson correlation of predicted and measured values",
     "spearman": "Pearson correlation of the ranks, on the sampled positions",
+    "kendall": "Kendall's tau-b, on the sampled positions",
     "auc": "area under the ROC curve, measured value above 0.5 is positive (20 480 bins, ties count half)",
     "auc_sampled": "the same by ranks, on the sampled positions",
     "average_precision": "precision averaged over the gains in recall",
@@ -77,6 +78,11 @@ ABOUT = {
         "Parts of the records",
         "Bars are means over tracks, circles single tracks; in brackets how many values of all tracks a part holds. A "
         "record may be in several parts, or in none.",
+    ),
+    "group_curves": (
+        "ROC and precision-recall by part",
+        "Each line takes the values of all tracks at the records of a part, in brackets how many they are; dashed: "
+        "chance. On the right, chance is the share of positives, which differs between parts: it is where a line ends.",
     ),
 }
 

@@ -38,7 +38,8 @@ class EvalResult:
         undefined: name -> {track number: reason}.
         curves: name -> array. `<region>/fpr`, `tpr`, `precision` (K, points); `<region>/calibration_count`,
             `_prediction`, `_target` (K, bins); `<region>/density` (K, bins, bins; predicted, measured); each also as
-            `<name>_flat` with K = 1 for all tracks together. Of more than 64 tracks only `_flat` is kept.
+            `<name>_flat` with K = 1 for all tracks together. Of more than 64 tracks only `_flat` is kept. The curves of
+            the i-th of `groups` (from 0) are `<kind>-<i>/fpr` and so on.
         samples: positions for rank-based values (from disk: the first 5 000 of them, with few tracks more).
         windows: for the browser view.
         groups: part of the records (such as an annotation) -> name -> K values; see jaxepi.evaluate.groups.

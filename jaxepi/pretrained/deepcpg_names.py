@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxepi.errors import JaxepiError
 from jaxepi.models.deepcpg import head_kind
+from jaxepi.sequence import channels_of
 
 _ROLE = re.compile(
     r"(?:^|_)(kernel|recurrent_kernel|bias|gamma|beta|moving_mean|moving_variance|running_mean|running_std"
@@ -37,7 +38,7 @@ _TORCH = re.compile(
     r"(?:model\.)?(encoder|sequence_head)\.(?:layers\.(\d+)\.conv|bottleneck\.dense|decoder)\.(weight|bias)$"
 )
 
-ATGC = [0, 3, 2, 1]  # A C G T out of A T G C; its own inverse
+ATGC = channels_of("ATGC")  # A C G T out of A T G C; its own inverse
 
 
 def weight(layer: str, role: str) -> str:

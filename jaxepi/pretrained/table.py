@@ -6,6 +6,7 @@ the same bits.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
@@ -86,6 +87,15 @@ def weights_of(model: nnx.Module) -> dict[str, nnx.Variable]:
     """Parameters, normalisation statistics and kept tensors by dotted path; random-number state is not among them."""
     flat = nnx.to_flat_state(nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat, Kept)))
     return {".".join(str(part) for part in path): variable for path, variable in flat}
+
+
+def weights_digest(model: nnx.Module) -> str:
+    """A fingerprint of all weights, the same for the same bits."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for path, variable in sorted(weights_of(model).items()):
+        hasher.update(path.encode())
+        hasher.update(np.ascontiguousarray(jax.device_get(variable.get_value())))
+    return hasher.hexdigest()
 
 
 def original_shapes(model: nnx.Module, table: Table) -> dict[str, tuple[int, ...]]:

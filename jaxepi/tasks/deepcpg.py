@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.evaluate.evaluator import Options
 from jaxepi.evaluate.groups import Groups
 from jaxepi.evaluate.metrics import standard_metrics, summarize
 from jaxepi.models.deepcpg import CLASSES, DeepCpG, DeepCpGConfig, DeepCpGOutputs, head_units, unit_names, unit_slices
@@ -26,6 +27,7 @@ from jaxepi.tasks.deepcpg_metrics import LossSums
 from jaxepi.tasks.sites import SiteTask
 
 NO_STATE, NO_DISTANCE = 255, 65535  # codes of a missing neighbour in a record (NaN in a float16 state)
+_RANKED = ("mean", "var", "entropy")  # statistics with Kendall's tau-b, as in the original's evaluation
 _LOWER_IS_BETTER = ("loss", "mse", "mae", "ece")
 
 
@@ -86,6 +88,7 @@ class DeepCpGTask(SiteTask):
         self._replicates = self._choose_replicates()
         self.is_cell = np.array([track.startswith("cpg/") for track in self.tracks])
         self.annotations = Groups("annotation", tuple(manifest.get("annotations", ())))
+        self.options = self._evaluation()
         self.rules = self._rules()
         self.monitor = config.get("monitor", None) or ("auc_cpg_per_track_mean" if self.is_cell.any() else "loss_total")
         self.monitor_mode = "min" if self.monitor.startswith(_LOWER_IS_BETTER) else "max"
@@ -118,6 +121,12 @@ class DeepCpGTask(SiteTask):
         if not chosen:
             raise JaxepiError(f"config.task.replicates {patterns} finds none of the {len(cells)} cells {cells[:5]}.")
         return np.array(chosen)
+
+    def _evaluation(self) -> Options:
+        """Cells and statistics are regions of their own; the report shows cells, where there are any."""
+        regions = tuple("cpg" if is_cell else "statistics" for is_cell in self.is_cell)
+        ranked = tuple(k for k, track in enumerate(self.tracks) if track.split("/")[-1] in _RANKED)
+        return Options(region="cpg" if "cpg" in regions else regions[0], regions=regions, kendall=ranked)
 
     def _rules(self) -> losses.LossRules:
         counts = self.manifest["class_counts"] if self.objective.balance_classes else {}

@@ -11,14 +11,14 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxepi.data import BatchStream, Dataset, Split, device_batches
+from jaxepi.data import BatchStream, Dataset, Split, check_batch_size, device_batches
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.tasks.base import Task, make_task
 from jaxepi.train import startup
 from jaxepi.train.checkpoint import RestoredModel, restore_model
-from jaxepi.train.mesh import batch_sharding, check_batch_size, make_mesh, state_shardings
+from jaxepi.train.mesh import batch_sharding, make_mesh, state_shardings
 from jaxepi.train.state import make_evaluate_step
 
 
@@ -101,7 +101,7 @@ def evaluate_run(
             f"{dataset.path} has the tracks {task.tracks[:3]}..., but {workdir} was trained on "
             f"{restored.task.tracks[:3]}...; prepare the dataset with the same tracks in the same order."
         )
-    check_batch_size(config.eval_batch_size, mesh, name="config.eval_batch_size")
+    check_batch_size(config.eval_batch_size, mesh.size, name="config.eval_batch_size")
     graphdef, params, rest = nnx.split(restored.model, nnx.Param, ...)
     params, rest = jax.device_put((params, rest), state_shardings(mesh, (params, rest)))
     predict_step = functools.partial(make_evaluate_step(task, graphdef, mesh), params, rest)

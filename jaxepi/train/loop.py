@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.data import BatchStream, Dataset, device_batches
+from jaxepi.data import BatchStream, Dataset, check_batch_size, device_batches
 from jaxepi.errors import JaxepiError
 from jaxepi.tasks import Task, make_task
 from jaxepi.tasks.base import from_section
@@ -23,7 +23,7 @@ from jaxepi.train import startup
 from jaxepi.train.best import Best
 from jaxepi.train.checkpoint import Checkpoints
 from jaxepi.train.evaluation import evaluate_split
-from jaxepi.train.mesh import batch_sharding, check_batch_size, make_mesh
+from jaxepi.train.mesh import batch_sharding, make_mesh
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.runlog import RunLog, Throughput, clock, finite, versions
 from jaxepi.train.state import Steps, TrainState, make_steps
@@ -53,8 +53,8 @@ class Run:
         self.workdir = workdir
         self.mesh = make_mesh(config.mesh.fsdp)
         accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate
-        check_batch_size(config.batch_size, self.mesh, accumulate)
-        check_batch_size(config.eval_batch_size, self.mesh, name="config.eval_batch_size")
+        check_batch_size(config.batch_size, self.mesh.size, accumulate, name="config.batch_size")
+        check_batch_size(config.eval_batch_size, self.mesh.size, name="config.eval_batch_size")
         self.dataset: Dataset = startup.find_dataset(config)
         self.task: Task = make_task(config, self.dataset.manifest)
         self.records = self.dataset.split(config.dataset.train_split)
@@ -66,8 +66,9 @@ class Run:
         self.config = startup.in_steps(config, len(self.records) // config.batch_size)
         self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
         self.steps: Steps = make_steps(
-            self.task, self.optimizer, self.config.steps, config.seed, self.mesh, tuple(config.get("frozen", ()))
-        )
+            self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
+            frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
+        )  # fmt: skip
         self.config_json = startup.keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)

@@ -51,15 +51,3 @@ def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
         return NamedSharding(mesh, PartitionSpec(*(None,) * split, "fsdp"))
 
     return jax.tree.map(of, abstract_state)
-
-
-def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1, name: str = "config.batch_size") -> None:
-    """Raises JaxepiError unless a global batch divides over devices and accumulation steps."""
-    devices = mesh.size
-    unit = devices * accumulate
-    if batch_size < 1 or batch_size % unit:
-        over = f"{devices} device(s)" + (f" times {accumulate} accumulation steps" if accumulate > 1 else "")
-        nearest = max(unit, round(batch_size / unit) * unit)
-        raise JaxepiError(
-            f"{name} is {batch_size}, but must be a multiple of {unit} ({over}); the nearest that works is {nearest}."
-        )

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxepi.tasks.base import Task
 from jaxepi.train.mesh import batch_sharding, replicated, state_shardings
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
-from jaxepi.train.transfer import check_frozen, chosen, trainable
+from jaxepi.train.transfer import check_frozen, chosen, keep_statistics, trainable
 
 Batch = dict[str, jax.Array]
 EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
@@ -63,18 +63,27 @@ class Steps:
 
 
 def make_steps(
-    task: Task, config: OptimizerConfig, steps: int, seed: int, mesh: Mesh, frozen: Sequence[str] = ()
+    task: Task,
+    config: OptimizerConfig,
+    steps: int,
+    seed: int,
+    mesh: Mesh,
+    frozen: Sequence[str] = (),
+    frozen_statistics: str = "running",
 ) -> Steps:
     """Builds the model's graph and compiles nothing yet; each step compiles at its first call.
 
-    Weights that a pattern of `frozen` fits stay as they are and have no optimizer state; so do statistics.
+    Args:
+      frozen: weights that one of these patterns fits stay as they are and have no optimizer state; so do statistics.
+      frozen_statistics: what frozen normalisation layers normalise with while training: "running", their statistics, or
+        "batch", those of the batch.
 
     Raises:
       JaxepiError: a pattern that fits no parameter, or nothing left to train.
     """
     optimizer, schedule = make_optimizer(config, steps), make_schedule(config, steps)
     graphdef, abstract, _ = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
-    check_frozen(abstract, frozen)
+    check_frozen(abstract, frozen, frozen_statistics)
     if frozen:
         optimizer = optax.masked(optimizer, trainable(abstract, frozen))
 
@@ -91,7 +100,7 @@ def make_steps(
         )
 
     shardings = state_shardings(mesh, jax.eval_shape(create))
-    objective = _objective(task, graphdef, frozen)
+    objective = _objective(task, graphdef, frozen, frozen_statistics)
 
     def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
@@ -129,7 +138,7 @@ def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
 
 
 def _objective(
-    task: Task, graphdef: Any, frozen: Sequence[str]
+    task: Task, graphdef: Any, frozen: Sequence[str], frozen_statistics: str
 ) -> Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]:
     """(params, rest, batch, rng) -> (loss, (terms, new rest)); the gradient of frozen parameters is 0."""
 
@@ -137,8 +146,11 @@ def _objective(
         before = rest
         if frozen:
             params = chosen(trainable(params, frozen), params, jax.lax.stop_gradient(params))
-        model = nnx.merge(graphdef, params, rest)
+        # A copy: normalisation layers write their statistics, which may not reach out of the gradient's trace.
+        model = nnx.merge(graphdef, params, rest, copy=True)
         model.train()
+        if frozen and frozen_statistics == "running":
+            keep_statistics(model, frozen)
         inputs, targets = task.prepare(batch, rng, train=True)
         loss, terms = task.loss(task.apply(model, inputs), targets)
         _, _, rest = nnx.split(model, nnx.Param, ...)

@@ -19,6 +19,7 @@ from jaxepi.pretrained.table import weights_of
 from jaxepi.train.checkpoint import restore_model
 
 SEPARATOR = "::"
+FROZEN_STATISTICS = ("running", "batch")
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:
@@ -37,8 +38,22 @@ def trainable(state: Any, frozen: Sequence[str]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: not matches(weight_path(path), frozen), state)
 
 
-def check_frozen(params: Any, frozen: Sequence[str]) -> None:
-    """Raises JaxepiError if a pattern of `config.frozen` fits no parameter, or if they leave nothing to train."""
+def keep_statistics(model: nnx.Module, frozen: Sequence[str]) -> None:
+    """Normalisation layers whose statistics all fit a pattern use these, as in evaluation, not those of the batch."""
+    for path, module in nnx.iter_modules(model):
+        own = [name for name, value in vars(module).items() if isinstance(value, nnx.BatchStat)]
+        if own and all(matches(".".join(map(str, (*path, name))), frozen) for name in own):
+            module.eval()
+
+
+def check_frozen(params: Any, frozen: Sequence[str], statistics: str) -> None:
+    """Raises JaxepiError if a pattern of `config.frozen` fits no parameter, or if they leave nothing to train, or if
+    `config.frozen_statistics` is unknown."""
+    if statistics not in FROZEN_STATISTICS:
+        raise JaxepiError(
+            f"config.frozen_statistics is {statistics!r}{did_you_mean(statistics, FROZEN_STATISTICS)}, but must be one "
+            f"of {', '.join(FROZEN_STATISTICS)}."
+        )
     paths = _paths(params)
     for pattern in frozen:
         if not fnmatch.filter(paths, pattern):

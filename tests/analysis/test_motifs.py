@@ -11,10 +11,8 @@ from jaxepi.analysis.motifs import (
     column_information,
     convolution,
     count_frequencies,
-    meme_text,
     middle,
     summarise,
-    triangular_weights,
     trim,
     write_motifs,
 )
@@ -28,7 +26,7 @@ def functions(golden):
     return golden("deepcpg", "functions.npz")
 
 
-def collected(functions, width, share, most, batches=(12,), noise=()):
+def collected(functions, width, share, most, batches):
     activation, codes = functions["in:motif:act"], ATGC_TO_ACGT[functions["in:motif:seqs"]]
     collector = MotifCollector(1, width, share, most)
     low = 0
@@ -49,21 +47,6 @@ def test_parity_with_the_original(functions, width, share, most, batches):
     assert motif.information == pytest.approx(float(functions[f"out:motif:ic:{name}"]), rel=1e-5)
     activation = functions["in:motif:act"]
     assert motif.mean == pytest.approx(activation.mean()) and motif.deviation == pytest.approx(activation.std())
-
-
-def test_meme_text_of_the_original(functions):
-    collector = collected(functions, 8, 0.2, 25000)
-    (motif,) = collector.motifs()
-    named = [("filter3", motif.frequencies, 90), ("filter4", trim(motif.frequencies, 0.0, drop_last=True), 90)]
-    ours, theirs = (
-        text.split() for text in (meme_text(named, collector.background()), str(functions["out:motif:meme_text"]))
-    )
-    assert ours == theirs
-
-
-@pytest.mark.parametrize("length", [7, 8, 101])
-def test_triangular_weights(functions, length):
-    np.testing.assert_allclose(triangular_weights(length), functions[f"out:linear_weights:{length}"], rtol=1e-12)
 
 
 def test_summaries_of_the_original(golden):

@@ -1,7 +1,5 @@
 """Effects of base changes: closed forms, brute force, and parity of gradients with the original."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,15 +68,11 @@ def test_nothing_and_wrong_targets(linear):
 
 
 @pytest.fixture(scope="module")
-def original(golden):
+def original(golden, golden_path):
     """The golden joint model, the inputs that it read, and what the original's tools gave."""
     pretrained = pytest.importorskip("jaxepi.pretrained")
     pytest.importorskip("jaxepi.models.deepcpg")
-    here = Path(__file__)
-    places = [here.parents[3] / "shared" / "golden" / "deepcpg", here.parents[1] / "golden" / "deepcpg"]
-    folder = next((p / "eval_pipeline" for p in places if (p / "eval_pipeline" / "model_weights.h5").exists()), None)
-    if folder is None:
-        pytest.skip("the golden model is not here")
+    folder = golden_path("deepcpg", "eval_pipeline")
     arrays = golden("deepcpg", "eval_pipeline/expected.npz")
     model = pretrained.from_pretrained("deepcpg", folder / "model_weights.h5")
     inputs = {name: arrays[f"out:reader:batch0:inputs:{name}"] for name in ("dna", "cpg/state", "cpg/dist")}

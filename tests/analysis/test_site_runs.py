@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from jaxepi.analysis import site_runs
+from jaxepi.analysis import site_runs, site_store
 from jaxepi.analysis.motifs import convolution
 from jaxepi.analysis.site_runs import SiteRun, effects_run, impute_run, motifs_run, open_run
 from jaxepi.errors import JaxepiError
@@ -75,7 +75,7 @@ def test_imputation_of_one_split_leaves_out_variance_classes(tmp_path):
 
 @pytest.mark.parametrize("method", ["gradient", "exact"])
 def test_effects_are_those_of_the_model_at_every_site(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(site_runs, "_BLOCK", 2)  # several blocks, the last one not full
+    monkeypatch.setattr(site_store, "_BLOCK_BYTES", 500)  # several blocks, as there are several batches
     run = make_run(counts={"train": 0, "test": 5})
     assert effects_run(run, tmp_path / "out", method=method, target="cpg/b", width=11, batch_size=2) == 5
     records = run.dataset.split("test")
@@ -161,11 +161,28 @@ def test_wrong_options_of_effects(tmp_path, options, sentence):
         effects_run(make_run("CnnL1h128"), tmp_path / "out", **options)
 
 
-def test_nothing_is_overwritten(tmp_path):
+@pytest.mark.parametrize(
+    ("mode", "sentence"),
+    [(effects_run, "exists and holds no finished table of effects: choose another"), (motifs_run, "is there already")],
+)
+def test_nothing_is_overwritten(tmp_path, mode, sentence):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(JaxepiError, match="is there already"):
-        effects_run(make_run("CnnL1h128"), tmp_path / "out")
+    with pytest.raises(JaxepiError, match=sentence):
+        mode(make_run("CnnL1h128"), tmp_path / "out")
+
+
+def test_finished_and_other_effects(tmp_path):
+    run = make_run("CnnL1h128", {"train": 0, "test": 3})
+    assert effects_run(run, tmp_path / "out", width=5) == 3
+    made = (tmp_path / "out" / "effects.h5").stat().st_mtime_ns
+    assert effects_run(run, tmp_path / "out", width=5) == 3
+    assert (tmp_path / "out" / "effects.h5").stat().st_mtime_ns == made
+    with pytest.raises(JaxepiError, match="holds a table of effects with target mean, not var: remove it"):
+        effects_run(run, tmp_path / "out", width=5, target="var")
+    with pytest.raises(JaxepiError, match="has no site in split 'train'"):
+        effects_run(run, tmp_path / "none", split="train")
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
 def test_runs_of_other_systems_and_other_datasets_are_refused(monkeypatch):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxepi.data import BatchStream, check_batch, device_batches
+from jaxepi.data import BatchStream, check_batch, check_batch_size, device_batches
 from jaxepi.errors import JaxepiError
 
 
@@ -124,7 +124,7 @@ batches = device_batches(BatchStream(records, stack, 16, epochs=1), sharding)
 for ours, theirs in zip(batches, BatchStream(records, stack, 16, epochs=1), strict=True):
     assert len(ours["x"].addressable_shards) == 8 and ours["x"].addressable_shards[0].data.shape == (2, 3)
     np.testing.assert_array_equal(ours["x"], theirs["x"])
-with pytest.raises(JaxepiError, match="batch_size is 12, which 8 devices cannot share evenly.*such as 8"):
+with pytest.raises(JaxepiError, match="is 12, but must be a multiple of 8 .8 device.s.*nearest that works is 16"):
     check_batch(12, sharding)
 next(device_batches(BatchStream(records, stack, 16), sharding))  # left open: the program must end all the same
 print("done")
@@ -141,6 +141,16 @@ def test_eight_devices_share_a_batch_and_an_open_iterator_does_not_hang_the_prog
         timeout=60,
     )
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_size() -> None:
+    with pytest.raises(JaxepiError, match=r"batch_size is 30, but must be a multiple of 8 .*nearest .* is 32"):
+        check_batch_size(30, 8)
+    with pytest.raises(JaxepiError, match=r"config\.batch_size is 40, .* multiple of 32 .*4 accumulation steps"):
+        check_batch_size(40, 8, accumulate=4, name="config.batch_size")
+    with pytest.raises(JaxepiError, match="batch_size is 0, .* nearest that works is 8"):
+        check_batch_size(0, 8)
+    check_batch_size(32, 8, accumulate=4)
 
 
 def test_check_batch_accepts_what_fits(sharding: NamedSharding) -> None:

@@ -9,7 +9,8 @@ from data_prep.cpg_profiles import Profile
 from data_prep.cpg_sequences import Sequences
 from data_prep.cpg_splits import choose_sites, split_by_chromosome
 from data_prep.cpg_store import CellStore, save_profile
-from data_prep.deepcpg import DeepCpGRecipe, Intervals, Layout, SiteTable, Statistics
+from data_prep.deepcpg import DeepCpGRecipe, Layout, SiteTable, Statistics
+from data_prep.intervals import Intervals
 from data_prep.recipe import Block
 
 

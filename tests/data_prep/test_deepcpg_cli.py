@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep.deepcpg_cli import input_files, make_recipe, parser
+from data_prep.deepcpg_cli import input_files, make_recipe
+from data_prep.deepcpg_options import parser
 from jaxepi.errors import JaxepiError
 
 
@@ -186,6 +187,21 @@ BAD = {
     "windows": (lambda lab: None, ("--win-stats", "mean", "--window-sites", "neighbours"), "needs neighbours"),
     "coverage": (lambda lab: None, ("--cpg-cov", 4), "--cpg-cov is 4, but there are only 3 profiles"),
     "chroms": (lambda lab: None, ("--chroms", "1", "chr2"), "--chroms names chr2"),
+    "shores of nothing": (
+        lambda lab: None,
+        ("--annotation-shores", 200),
+        "need regions: give files with --annotations",
+    ),
+    "negative shores": (
+        lambda lab: (lab.folder / "a.bed").write_text("1\t5\t9\n"),
+        ("--annotations", "{folder}/a.bed", "--annotation-shores", -1),
+        "--annotation-shores is -1: a number of at least 0",
+    ),
+    "shores twice": (
+        lambda lab: [(lab.folder / name).write_text("1\t5\t9\n") for name in ("a.bed", "a_shores.bed")],
+        ("--annotations", "{folder}/a.bed", "{folder}/a_shores.bed", "--annotation-shores", 9),
+        "a_shores.bed is called as the shores of",
+    ),
     "no fasta": (lambda lab: None, ("--fasta", "none.fa"), "none.fa does not exist"),
 }
 
@@ -194,6 +210,7 @@ BAD = {
 def test_bad_input(kind, lab, prepare):
     spoil, more, message = BAD[kind]
     spoil(lab)
+    more = [str(word).replace("{folder}", str(lab.folder)) for word in more]
     status, out, err = prepare(["deepcpg", *lab.argv(*more)])
     assert status == 2 and out == ""
     sentence = err.splitlines()[-1]
@@ -222,6 +239,18 @@ def test_other_names_in_annotations_and_regions(lab, prepare):
         assert status == 2 and "CGI.bed names 'chr1' what other files call '1': add --chrom-prefix" in err
     inside = lab.records("--annotations", bed, "--chrom-prefix", "add")["train"]
     assert [int(r["annotation"][0]) for r in inside] == [int(r["start"] < 500) for r in inside]
+
+
+def test_shores_and_extended_regions(lab):
+    bed = lab.folder / "CGI.bed"
+    bed.write_text("1\t1000\t1100\n")
+    words = ["--annotations", bed, "--annotation-extend", 300, "--annotation-shores", 200]
+    assert lab.recipe(*words).annotation_names == ["CGI", "CGI_shores"]
+    for record in lab.records(*words)["train"]:
+        site = record["start"]
+        assert record["annotation"].tolist() == [900 <= site < 1200, 700 <= site < 900 or 1200 <= site < 1400]
+        assert record["annotation"].dtype == np.uint8
+    assert sum(int(r["annotation"][1]) for r in lab.records(*words)["train"]) > 3
 
 
 def test_mixed_names_without_a_genome(lab):

@@ -7,14 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.cpg_statistics import neighbour_means, over_cells
-from data_prep.deepcpg import Intervals, nearest
-from data_prep.deepcpg_cli import input_files, make_recipe, parser
+from data_prep.deepcpg_cli import input_files, make_recipe
+from data_prep.deepcpg_options import parser
 
-_PLACES = [
-    Path(__file__).parents[3] / "shared" / "golden" / "deepcpg",
-    Path(__file__).parents[1] / "golden" / "deepcpg",
-]
 _REAL = Path(__file__).parents[3] / "shared" / "data" / "deepcpg"
 _STATISTICS = ["mean", "mode", "var", "cat_var", "cat2_var", "entropy", "diff"]
 _PARITY = ["--unsorted", "sort", "--bedgraph-base", 1, "--n-bases", "random", "--diff-maximum", "truncated"]
@@ -24,11 +19,9 @@ ATGC_TO_ACGT = np.array([0, 3, 2, 1, 4])
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory):
+def pipeline(golden_path, tmp_path_factory):
     """A writable copy of the golden inputs: an index file is made beside the FASTA."""
-    source = next((place / "data_pipeline" for place in _PLACES if (place / "data_pipeline").exists()), None)
-    if source is None:
-        pytest.skip("the golden files are not here")
+    source = golden_path("deepcpg", "data_pipeline")
     folder = tmp_path_factory.mktemp("golden") / "data_pipeline"
     shutil.copytree(source, folder, copy_function=shutil.copyfile)
     folder.chmod(0o755)
@@ -223,50 +216,3 @@ def test_correct_treatments_differ_where_they_should(pipeline):
     assert not np.allclose(mean, old_mean)
     inside = [sum(int(r["annotation"][0]) for r in own) for own in (original, ours)]
     assert inside[0] >= inside[1] > 0
-
-
-@pytest.fixture(scope="module")
-def functions():
-    path = next((place / "functions.npz" for place in _PLACES if (place / "functions.npz").exists()), None)
-    if path is None:
-        pytest.skip("the golden files are not here")
-    return np.load(path)
-
-
-@pytest.mark.parametrize("kind", ["bin", "cont"])
-def test_statistics(functions, kind):
-    values = functions[f"in:stats:{kind}"].astype(np.float32)
-    values[values == -1] = np.nan
-    got = over_cells(values, _STATISTICS, 3, "truncated")
-    for i, name in enumerate(_STATISTICS):
-        want = functions[f"out:cpg_stats:{kind}:cov3:{name}"]
-        np.testing.assert_allclose(np.where(np.isnan(got[:, i]), -1, got[:, i]), want, atol=1e-6, err_msg=name)
-
-
-@pytest.mark.parametrize("window", [501, 2001])
-def test_window_statistics(functions, window):
-    state, distance = (functions[f"in:win:{name}"].astype(np.float32) for name in ("states", "dists"))
-    state[state == -1] = np.nan
-    got = over_cells(neighbour_means(state, distance, window), _STATISTICS, 0, "truncated")
-    for i, name in enumerate(_STATISTICS):
-        want = functions[f"out:win_stats:{window}:{name}"]
-        np.testing.assert_allclose(np.where(np.isnan(got[:, i]), -1, got[:, i]), want, atol=1e-6, err_msg=name)
-
-
-@pytest.mark.parametrize("half", [1, 3, 10])
-def test_nearest(functions, half):
-    positions = functions["in:knn:source_pos"].astype(np.int32)
-    values = functions["in:knn:source_state"].astype(np.float32)
-    state, distance = nearest(positions, values, functions["in:knn:target_pos"].astype(np.int32), 2 * half)
-    for name, got in (("state", state), ("dist", distance)):
-        want = functions[f"out:knn:k{half}:{name}"]
-        np.testing.assert_array_equal(np.where(np.isnan(got), -1, got), np.where(np.isnan(want), -1, want))
-
-
-def test_annotation(functions):
-    spans = list(zip(functions["in:anno:start"].tolist(), functions["in:anno:end"].tolist(), strict=True))
-    sites = functions["in:knn:target_pos"] - 1
-    inside = Intervals({"1": spans}).holds("1", sites, "closed")
-    np.testing.assert_array_equal(inside, functions["out:anno:is_in"].astype(bool))
-    half_open = Intervals({"1": spans}).holds("1", sites)
-    np.testing.assert_array_equal(half_open, [any(a <= s < b for a, b in spans) for s in sites])

@@ -1,12 +1,16 @@
 """Metrics of parts of the records: right per part, kept by files, shown in the report."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 
 from jaxepi.evaluate import metrics
+from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.exact import auc
 from jaxepi.evaluate.groups import Groups
-from jaxepi.evaluate.plots import known_mean
+from jaxepi.evaluate.plots import group_curves, known_mean
 from jaxepi.evaluate.report import write_report
 from jaxepi.evaluate.result import EvalResult
 
@@ -45,8 +49,6 @@ class GroupedTask:
 
 
 def test_parts_are_saved_loaded_and_shown(tmp_path, split):
-    from jaxepi.evaluate.evaluator import evaluate
-
     def step(batch):
         prediction, target, mask = (batch[name] for name in ("prediction", "target", "mask"))
         inside = np.stack([np.arange(len(mask)) % 2, np.ones(len(mask)), np.zeros(len(mask))], axis=1)
@@ -61,6 +63,48 @@ def test_parts_are_saved_loaded_and_shown(tmp_path, split):
     assert not any("annotation" in name for name in (*result.summary, *result.per_track))
     assert {"annotation-0/fpr", "annotation-0/precision"} <= set(loaded.curves)
     page = write_report(tmp_path, {"test": loaded}, None, {}).read_text()
-    assert (tmp_path / "report" / "figures" / "test_groups.png").exists()
+    for figure in ("groups", "group_curves"):
+        assert (tmp_path / "report" / "figures" / f"test_{figure}.png").exists()
     assert "&lt;i&gt;exons&lt;/i&gt;" in page and "<i>exons" not in page
     assert f"{known_mean(result.groups['CGI']['mcc']):.4f}" in page
+
+
+def curves_of(names, tracks=2):
+    """The result of an evaluation with these groups, group i holding every (i + 2)-th record."""
+    prediction, target, mask, _ = values(tracks=tracks)
+    groups = Groups("annotation", tuple(names))
+    inside = np.stack([np.arange(len(target)) % (i + 2) == 0 for i in range(len(names))], axis=1)
+    step = jax.jit(lambda *x: metrics.standard_metrics(*x[:3]) | groups.metrics(*x))
+
+    class Task:
+        def summarize(self, sums):
+            rest, found = groups.split(sums)
+            return metrics.summarize(rest) | {"groups": found}
+
+    def predict_step(batch):
+        return step(*batch), dict(zip(("prediction", "target", "mask"), batch[:3], strict=True))
+
+    batch = (prediction, target, mask, inside)
+    return evaluate(predict_step, [batch], Task(), [f"t{k}" for k in range(tracks)], "test", progress=lambda text: None)
+
+
+def test_a_line_a_part_each_its_own():
+    names = [f"part{i}" for i in range(12)]  # jit sorts what a step returns by name: part10 would come before part2
+    result = curves_of(names)
+    assert list(result.groups) == names
+    figure = group_curves(result)
+    roc = {line.get_label().split(" (")[0]: line for line in figure.axes[0].lines}
+    assert set(names) | {"all cpg"} <= set(roc)
+    for i, name in enumerate(names):
+        np.testing.assert_array_equal(roc[name].get_ydata(), result.curves[f"annotation-{i}/tpr_flat"][0])
+        assert f"({sum(result.groups[name]['n_values']):,})" in roc[name].get_label()
+    looks = {(line.get_color(), line.get_linestyle()) for name, line in roc.items() if name in names}
+    assert len(looks) == len(names)
+
+
+def test_parts_without_both_classes_have_no_line():
+    result = curves_of(["CGI", "nowhere"])
+    result.curves["annotation-1/fpr_flat"][:] = np.nan
+    labels = [line.get_label() for line in group_curves(result).axes[0].lines]
+    assert any(label.startswith("CGI") for label in labels) and not any("nowhere" in label for label in labels)
+    assert group_curves(dataclasses.replace(result, groups={})) is None

@@ -67,6 +67,13 @@ def test_all_tracks_undefined_still_draws(run, split):
     assert drawn_texts(plots.per_track_bars(result)).count("undefined") == 6
 
 
+def test_tracks_of_another_region_are_left_out(run, split):
+    result = run(split)
+    result.per_track["n_values_cpg"][0] = 0
+    shown = drawn_texts(plots.per_track_bars(result))
+    assert "Track-1" in shown and "Track-0" not in shown
+
+
 def test_a_density_shows_all_and_extremes(run, split, monkeypatch):
     monkeypatch.setattr(plots, "FEW_VALUES", 100)
     figure = plots.predicted_against_measured(run(split))

@@ -141,19 +141,23 @@ def test_normalisation_while_training(golden, debiased):
         model = jaxepi.from_pretrained("deepcpg", weights(arrays), debiased_norm=debiased, dtype="float64")
         in_double(model).train()
         start = np.asarray(model.dna.norm.mean[...])
-        train = nnx.jit(lambda model, x: model(x).features)
-        first = train(model, steps["in:dna"][..., ACGT_OF_ATGC].astype(np.float64))
+        run = nnx.jit(lambda model, x: model(x))
+        outputs = run(model, steps["in:dna"][..., ACGT_OF_ATGC].astype(np.float64))
+        first = outputs.features
+        for output in model.config.outputs:
+            want = steps[f"out:train_mode:{output}"][:, 0]
+            np.testing.assert_allclose(outputs.heads[output], want, rtol=0, atol=1e-9)
         np.testing.assert_allclose(first, steps["out:stem_train_mode"], rtol=0, atol=1e-9)
         batch_mean = steps["out:updated:dna/bn1/bn1/moving_mean:0"]  # after one debiased step: the batch's own
         if not debiased:
             np.testing.assert_allclose(model.dna.norm.mean[...], 0.99 * start + 0.01 * batch_mean, rtol=1e-10)
             return
         check_statistics(model, steps, "updated")
-        second = train(model, steps["in:dna_step2"][..., ACGT_OF_ATGC].astype(np.float64))
+        second = run(model, steps["in:dna_step2"][..., ACGT_OF_ATGC].astype(np.float64)).features
         np.testing.assert_allclose(second, steps["out:stem_train_mode_step2"], rtol=0, atol=1e-9)
         check_statistics(model, steps, "updated_step2")
         model.eval()
-        after = train(model, steps["in:dna"][..., ACGT_OF_ATGC].astype(np.float64))
+        after = run(model, steps["in:dna"][..., ACGT_OF_ATGC].astype(np.float64)).features
         np.testing.assert_allclose(after, steps["out:stem_eval_after"], rtol=0, atol=1e-9)
 
 

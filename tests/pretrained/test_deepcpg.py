@@ -92,15 +92,62 @@ def test_a_mapping_and_a_file_without_description_do_as_well(golden_path, tmp_pa
     assert same_weights(whole, mapped)
 
 
-@pytest.mark.parametrize("name", ["Smallwood2014_serum_dna", "Smallwood2014_2i_dna", "Hou2016_HCC_dna"])
-def test_released_names_and_shapes(golden_path, name):
-    official = json.loads(golden_path("deepcpg", "official_checkpoint.json").read_text())["dna"][name]
-    arrays = {key: np.broadcast_to(np.float32(0.5), shape) for key, shape in official["weights"].items()}
-    model = jaxepi.from_pretrained("deepcpg", arrays, network=official["arch"])
-    assert model.config.window == official["dna_wlen"]
-    assert list(model.config.outputs) == [f"cpg/{cell}" for cell in official["cells"]]
-    assert sum(w.get_value().size for w in weights_of(model).values()) == official["n_params"]
-    assert RELEASED[official["arch"], len(official["cells"])] == model.config.outputs
+STUDIES = ["Smallwood2014_serum", "Smallwood2014_2i", "Hou2016_HCC", "Hou2016_HepG2", "Hou2016_mESC"]
+
+
+def of_shapes(shapes):
+    return {key: np.broadcast_to(np.float32(0.5), shape) for key, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def official(golden_path):
+    """What is published of the released models."""
+    return json.loads(golden_path("deepcpg", "official_checkpoint.json").read_text())
+
+
+def multimolecule_name(study):
+    return f"deepcpgdna-{study.lower().replace('_', '-')}"
+
+
+def check_released(told, model, absent=0):
+    """Number of parameters, and that names and shapes that go out are those that came in (Keras 1 as Keras 2)."""
+    assert model.config.network == told["arch"]
+    assert sum(w.get_value().size for w in weights_of(model).values()) == told["n_params"] - absent
+    came = canonical(of_shapes(told["weights"]), model.config.outputs, {})
+    assert original_shapes(model, SYSTEM.table(model.config)) == {name: array.shape for name, array in came.items()}
+
+
+def test_these_are_all_released_models(official):
+    assert sorted(official["dna"]) == sorted(f"{study}_dna" for study in STUDIES)
+    assert sorted(official["multimolecule"]) == sorted(map(multimolecule_name, STUDIES))
+    assert {"cpg_expected", "joint_expected"} == {kind for kind in official if kind.endswith("_expected")}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_released_dna_models(official, study):
+    told = official["dna"][f"{study}_dna"]
+    model = jaxepi.from_pretrained("deepcpg", of_shapes(told["weights"]), network=told["arch"])
+    check_released(told, model)
+    assert model.config.window == told["dna_wlen"]
+    assert list(model.config.outputs) == [f"cpg/{cell}" for cell in told["cells"]]
+    assert RELEASED[told["arch"], len(told["cells"])] == model.config.outputs
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_released_multimolecule_models(official, study):
+    told = official["multimolecule"][multimolecule_name(study)]
+    model = jaxepi.from_pretrained("deepcpg", of_shapes(told["weights"]))
+    check_released(told, model, absent=11 * 128)  # of the channel N
+    cells = official["dna"][f"{study}_dna"]["cells"]
+    assert list(model.config.outputs) == [f"cpg/{cell}" for cell in cells] and model.config.window == 1001
+
+
+@pytest.mark.parametrize("kind", ["cpg_expected", "joint_expected"])
+def test_released_cpg_and_joint_models(official, kind):
+    model = jaxepi.from_pretrained("deepcpg", of_shapes(official[kind]["weights"]))
+    check_released(official[kind], model)
+    cells = official["dna"]["Smallwood2014_serum_dna"]["cells"]
+    assert list(model.config.outputs) == [f"cpg/{cell}" for cell in cells] and model.config.neighbours == 50
 
 
 @pytest.mark.parametrize("network", ["CnnL2h128", "CnnL3h128"])

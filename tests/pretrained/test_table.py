@@ -14,6 +14,7 @@ from jaxepi.pretrained.table import (
     permute,
     strip_prefixes,
     to_original,
+    weights_digest,
 )
 
 
@@ -123,3 +124,14 @@ def test_prefixes_are_stripped_only_if_all_names_have_them():
     }
     assert strip_prefixes(["module.a", "b"], ["module."]) == {"module.a": "module.a", "b": "b"}
     assert strip_prefixes([], ["module."]) == {}
+
+
+def test_a_digest_tells_bits_and_places_apart():
+    model = Toy(nnx.Rngs(0))
+    before = weights_digest(model)
+    assert weights_digest(Toy(nnx.Rngs(0))) == before
+    model.norm.mean.set_value(model.norm.mean[...] + 1e-7)
+    moved = weights_digest(model)
+    model.norm.mean.set_value(model.norm.mean[...] * 0)
+    model.norm.bias.set_value(model.norm.bias[...] + 1e-7)
+    assert len({before, moved, weights_digest(model)}) == 3

@@ -13,6 +13,7 @@ import jaxepi
 import jaxepi.data
 from jaxepi.analysis.site_runs import effects_run, impute_run, open_run
 from jaxepi.errors import JaxepiError
+from jaxepi.evaluate.deepcpg_checks import evaluate
 from jaxepi.pretrained.table import weights_of
 from jaxepi.tasks import make_task
 from jaxepi.tasks.deepcpg_losses import LossRules, label_weights
@@ -173,6 +174,12 @@ def test_what_does_not_fit_is_told(deepcpg_manifest, changes, manifest, message)
         toy_task({**deepcpg_manifest, **manifest}, **changes)
 
 
+@pytest.mark.parametrize("name", ["deepcpg_dna", "deepcpg_cpg", "deepcpg_joint"])
+def test_frozen_networks_normalise_as_they_predict_unless_as_in_the_paper(name):
+    statistics = [get_config(name, variant).frozen_statistics for variant in ("default", "paper")]
+    assert statistics == ["running", "batch"]
+
+
 def test_monitor_and_its_sense(deepcpg_manifest):
     task = toy_task(deepcpg_manifest)
     assert (task.monitor, task.monitor_mode) == ("auc_cpg_per_track_mean", "max")
@@ -275,6 +282,13 @@ def test_inputs_and_predictions_of_the_originals_pipeline(golden, golden_path):
     np.testing.assert_allclose(activations, expected["out:filter_act:act"], rtol=0, atol=1e-5)
     for output in dna_model.config.outputs:
         np.testing.assert_allclose(seen.heads[output], expected[f"out:filter_act:preds/{output}"], rtol=0, atol=1e-5)
+        labels = expected[f"out:filter_act:outputs/{output}"]
+        np.testing.assert_array_equal(labels, label[:8, task.outputs.index(output)])
+    kept = np.asarray(inputs["dna"][:8])[..., ATGC_OF_ACGT].argmax(axis=2)  # the original keeps an N as A
+    np.testing.assert_array_equal(expected["out:filter_act:inputs/dna"], kept)
+    for what in ("pos", "chromo"):
+        for tool, count in (("snp", 20), ("filter_act", 8)):
+            np.testing.assert_array_equal(expected[f"out:{tool}:{what}"], expected[f"out:eval:{what}"][:count])
 
 
 @pytest.mark.slow
@@ -332,13 +346,39 @@ def toy_like(dataset):
     )
 
 
-def test_the_report_of_a_run_with_statistics(deepcpg_dataset, tmp_path):
+@pytest.mark.parametrize("outputs", [".*", "cpg_stats/.*"])
+def test_the_report_of_a_run_with_statistics(deepcpg_dataset, tmp_path, outputs):
     config = small(get_config("deepcpg_cpg", "paper"), deepcpg_dataset)
-    config.task.outputs, config.steps, config.model.network = (".*",), 1, "FcAvg"
+    config.task.outputs, config.steps, config.model.network = (outputs,), 1, "FcAvg"
     train(config, tmp_path / "run")
-    results = evaluate_run(tmp_path / "run", None, "test", "best", report=True)
+    (result,) = evaluate_run(tmp_path / "run", None, "test", "best", report=True).values()
     assert (tmp_path / "run" / "report" / "report.html").exists()
-    assert "mse_statistics_per_track_mean" in results["test"].summary
+    assert "mse_statistics_per_track_mean" in result.summary
+    assert result.region == ("cpg" if outputs == ".*" else "statistics")
+    check_kendall(result, tmp_path / "run")
+
+
+def check_kendall(result, workdir):
+    """Tau-b of mean and var, as the original computes it, in every file."""
+    values = dict(zip(result.tracks, result.per_track["kendall_statistics"], strict=True))
+    assert {"cpg_stats/mean", "cpg_stats/var"} <= values.keys() and result.samples.complete
+    for track, value in values.items():
+        if not track.endswith(("/mean", "/var")):
+            assert np.isnan(value)
+            continue
+        k = result.tracks.index(track)
+        keep = ~np.isnan(result.samples.target[:, k])
+        label, predicted = result.samples.target[keep, k], result.samples.prediction[keep, k]
+        assert value == evaluate("cpg_stats/mean", label, predicted)["kendall"]
+    mean = result.summary["kendall_statistics_per_track_mean"]
+    splits = json.loads((workdir / "metrics.json").read_text())["splits"]
+    assert splits["test"]["summary"]["kendall_statistics_per_track_mean"] == mean
+    lines = [line.split("\t") for line in (workdir / "eval" / "test" / "per_track.tsv").read_text().splitlines()]
+    column = lines[0].index("kendall_statistics")
+    table = {line[0]: line[column] for line in lines[1:]}
+    assert float(table["cpg_stats/mean"]) == pytest.approx(values["cpg_stats/mean"], rel=1e-6)
+    assert table.get("cpg/cellA", "") == ""
+    assert "kendall_statistics" in (workdir / "report" / "report.html").read_text()
 
 
 def test_metrics_by_annotation(deepcpg_manifest):

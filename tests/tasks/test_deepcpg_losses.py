@@ -76,10 +76,10 @@ def test_losses_of_all_heads_are_the_originals(golden, balanced):
                 else arrays[f"in:label:{output}"]
             )
             values = training_metrics(output, known, np.asarray(predicted.heads[output]))
-            logged = [key.rsplit(":", 1)[1] for key in arrays.files if key.startswith(f"loss:{output}:")]
+            logged = [key.rsplit(":", 1)[1] for key in arrays.files if key.startswith(f"loss:{tag}{output}:")]
             assert set(logged) - {"loss"} <= set(values)
             for metric in set(logged) - {"loss"}:
-                np.testing.assert_allclose(values[metric], arrays[f"loss:{output}:{metric}"], rtol=1e-10)
+                np.testing.assert_allclose(values[metric], arrays[f"loss:{tag}{output}:{metric}"], rtol=1e-10)
 
 
 def test_training_steps_are_the_originals(golden):

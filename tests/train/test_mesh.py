@@ -4,7 +4,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxepi.errors import JaxepiError
-from jaxepi.train.mesh import AXES, check_batch_size, make_mesh, state_shardings
+from jaxepi.train.mesh import AXES, make_mesh, state_shardings
 
 
 class FakeMesh:
@@ -40,11 +40,3 @@ def test_the_longest_divisible_axis_is_split(monkeypatch):
     got = state_shardings(FakeMesh(2, 4), tree)
     assert got["kernel"] == PartitionSpec(None, None, "fsdp")
     assert got["odd"] == got["small"] == PartitionSpec()
-
-
-def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_size():
-    with pytest.raises(JaxepiError, match=r"config\.batch_size is 30, but must be a multiple of 8 .*nearest .* is 32"):
-        check_batch_size(30, FakeMesh(4, 2))
-    with pytest.raises(JaxepiError, match="multiple of 32 .*4 accumulation steps"):
-        check_batch_size(40, FakeMesh(4, 2), accumulate=4)
-    check_batch_size(32, FakeMesh(4, 2), accumulate=4)

@@ -1,14 +1,20 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
 from jaxepi.models.deepcpg import DeepCpG, DeepCpGConfig
 from jaxepi.pretrained import export
 from jaxepi.pretrained.table import weights_of
+from jaxepi.tasks import make_task
+from jaxepi.train.mesh import make_mesh
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from jaxepi.train.state import make_steps
 from jaxepi.train.transfer import check_frozen, start_from, trainable
 
 
@@ -37,7 +43,58 @@ def test_patterns_fit_whole_paths():
 )
 def test_wrong_patterns_of_frozen_weights(frozen, message):
     with pytest.raises(JaxepiError, match=message):
-        check_frozen(state_of(model())[0], frozen)
+        check_frozen(state_of(model())[0], frozen, "running")
+
+
+def test_unknown_statistics_of_frozen_layers():
+    with pytest.raises(JaxepiError, match=r"config.frozen_statistics is 'batches' \(did you mean 'batch'\?\)"):
+        check_frozen(state_of(model())[0], (), "batches")
+
+
+def residual_run(frozen, statistics, accumulate=1):
+    """A step of a small residual network with other than fresh statistics: (state before, state after, loss, batch)."""
+    manifest = {
+        "window": 41, "neighbours": 0, "max_distance": 25_000, "cells": ["a"], "binary_cells": [True], "statistics": [],
+        "tracks": ["cpg/a"], "class_counts": {},
+    }  # fmt: skip
+    sizes = {"network": "ResConv01", "l1": 0.0, "l2": 0.0}
+    task = make_task(ConfigDict({"system": "deepcpg", "model": sizes, "task": {}}), manifest)
+    steps = make_steps(
+        task, OptimizerConfig(accumulate=accumulate), 1, 0, make_mesh(), frozen=frozen, frozen_statistics=statistics
+    )
+    state = steps.initial()
+    rest = jax.tree.map(lambda leaf: leaf + 0.5 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state.rest)
+    state = dataclasses.replace(state, rest=rest)
+    random = np.random.default_rng(0)
+    records = [
+        {"sequence": random.integers(0, 4, 41).astype(np.uint8), "cell": np.array([0]), "value": np.array([i % 2])}
+        for i in range(8)
+    ]
+    batch = task.collate(records)
+    before = jax.tree.map(np.asarray, state)
+    after, scalars = steps.train(state, batch)
+    return before, after, float(scalars["loss"]), steps, batch
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+
+@pytest.mark.parametrize("statistics", ["running", "batch"])
+def test_frozen_normalisation(statistics):
+    """Neither way changes frozen statistics; `running` trains on what evaluation computes, `batch` does not."""
+    before, after, loss, steps, batch = residual_run(("dna.*",), statistics)
+    assert same(before.rest, after.rest) and same(before.params.dna, after.params.dna)
+    assert not same(before.params.heads, after.params.heads)
+    metrics, _ = steps.evaluate(before.params, before.rest, batch)
+    evaluated = float(metrics["outputs/loss"].finalize()["loss"][0])
+    assert (loss == pytest.approx(evaluated, rel=1e-5)) == (statistics == "running")
+
+
+def test_normalisation_that_is_not_frozen_learns():
+    before, after, *_ = residual_run(("heads.*",), "running", accumulate=2)
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), before.rest, after.rest)
+    assert all(jax.tree.leaves(moved)) and same(before.params.heads, after.params.heads)
 
 
 def test_weights_are_taken_from_a_released_file(tmp_path):
