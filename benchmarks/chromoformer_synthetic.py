@@ -1,11 +1,11 @@
 """Chromoformer on made-up genes whose expression depends on contacts, with and without the contacts; one JSON line.
 
-    python benchmarks/chromoformer_synthetic.py [--genes 1200] [--seed 0] [--folds 1 2 3 4] [--epochs 12]
+    python benchmarks/chromoformer_synthetic.py [--genes 1200] [--seed 0] [--folds 1 2] [--epochs 12]
 
-The genes are those of `python -m data_prep chromoformer-sample`, small enough for a laptop. Both models are trained by
-launch.py on three folds with the same settings; one sees the contacts, the other (`config.task.max_pcres=0`) the
-promoter alone. Numbers are ROC-AUC on the held-out fold after the last epoch, so nothing is chosen on it. `ceiling` is
-what the exact rules reach with and without knowledge of the contacts.
+The genes are those of `python -m data_prep chromoformer-sample`, small enough for a laptop. Both models are those of
+`configs/chromoformer_clf.py:sample`, trained by launch.py with the same settings; one sees the contacts, the other
+(`config.task.max_pcres=0`) the promoter alone. Numbers are ROC-AUC on the held-out fold after the last epoch, nothing
+is chosen on it. `ceiling` is what the exact rules reach with and without knowledge of the contacts.
 """
 
 import argparse
@@ -21,23 +21,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 METRIC = "auc_gene_per_track_mean"
 MODELS = {"with_contacts": 8, "promoter_only": 0}  # contacts that the model sees
-SMALL = {
-    "model.width": 32,
-    "model.bin_sizes": "(2000, 500)",
-    "model.embedding_hidden": 32,
-    "model.pairwise_hidden": 64,
-    "model.regulation_layers": 2,
-    "model.regulation_heads": 4,
-    "model.regulation_inner": 32,
-    "model.regulation_hidden": 64,
-    "model.head_width": 32,
-    "task.more_pcres": "best",
-    "batch_size": 32,
-    "optimizer.learning_rate": 1e-3,
-    "log_every": 50,
-    "save_every": 0,
-    "report": False,
-}
 
 
 def prepare(work: Path, genes: int, seed: int) -> dict[str, Any]:
@@ -47,16 +30,22 @@ def prepare(work: Path, genes: int, seed: int) -> dict[str, Any]:
     return json.loads((work / "raw" / "ceiling.json").read_text())
 
 
-def train(work: Path, fold: int, contacts: int, epochs: int, more: list[str]) -> dict[str, float]:
-    """Trains with one fold held out: its AUC after the last epoch, and minutes."""
-    run = work / f"fold{fold}_contacts{contacts}"
-    fields = SMALL | {"dataset.path": work / "dataset", "task.max_pcres": contacts, "steps": epochs}
-    command = [sys.executable, "launch.py", f"--config=configs/chromoformer_clf.py:fold{fold}", f"--workdir={run}"]
+def train(work: Path, folds: list[str], contacts: int, epochs: int, more: list[str]) -> list[dict[str, float]]:
+    """Trains with each fold held out: its AUC after the last epoch, and minutes."""
+    run = work / f"contacts{contacts}"
+    command = [sys.executable, "launch.py", "--config=configs/chromoformer_clf.py:sample", f"--workdir={run}"]
+    command += ["--mode=crossval", f"--folds={','.join(folds)}"]
+    fields = {"dataset.path": work / "dataset", "task.max_pcres": contacts, "steps": epochs, "report": False}
     words = [f"--config.{name}={value}" for name, value in fields.items()]
     subprocess.run([*command, *words, *more], cwd=ROOT, check=True, stdout=sys.stderr)
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    last = [line for line in log if line["kind"] == "eval"][-1]
-    return {"auc": last["metrics"][METRIC], "minutes": [line for line in log if line["kind"] == "end"][-1]["minutes"]}
+    per_fold = json.loads((run / "crossval.json").read_text())["metrics"][METRIC]["folds"]
+    return [{"auc": per_fold[fold], "minutes": minutes(run / fold)} for fold in folds]
+
+
+def minutes(run: Path) -> float:
+    """Training time of a run."""
+    lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "end"][-1]["minutes"]
 
 
 def mean(values: list[float]) -> float:
@@ -67,24 +56,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--genes", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0, help="of the made-up genes")
-    parser.add_argument("--folds", type=int, nargs="+", choices=(1, 2, 3, 4), default=[1], help="held out, one by one")
+    parser.add_argument(
+        "--folds", type=int, nargs="+", choices=(1, 2, 3, 4), default=[1, 2, 3, 4], help="held out, one by one"
+    )
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--set-field", nargs="*", default=[], help="further --config.x=y for launch.py")
     parser.add_argument("--work", type=Path, help="folder for the files and the runs; default: a temporary one")
     arguments = parser.parse_args()
-    started = time.monotonic()
+    started, folds = time.monotonic(), [f"fold{fold}" for fold in arguments.folds]
     with tempfile.TemporaryDirectory() as temporary:
         work = (arguments.work or Path(temporary)).absolute()
-        best = prepare(work, arguments.genes, arguments.seed)["folds"]
+        best = prepare(work, arguments.genes, arguments.seed)["splits"]
         result: dict[str, Any] = {"benchmark": "chromoformer_synthetic", "genes": arguments.genes, "metric": METRIC}
         runs = {
-            name: [train(work, fold, contacts, arguments.epochs, arguments.set_field) for fold in arguments.folds]
+            name: train(work, folds, contacts, arguments.epochs, arguments.set_field)
             for name, contacts in MODELS.items()
         }
     for name, own in runs.items():
         result[name] = {"auc": mean([run["auc"] for run in own]), "per_fold": [round(run["auc"], 4) for run in own]}
     gain = result["with_contacts"]["auc"] - result["promoter_only"]["auc"]
-    ceiling = {name: mean([best[f"fold{fold}"][f"auc_{name}"] for fold in arguments.folds]) for name in MODELS}
+    ceiling = {name: mean([best[fold][f"auc_{name}"] for fold in folds]) for name in MODELS}
     result |= {
         "gain": round(gain, 4),
         "contacts_win": gain > 0,

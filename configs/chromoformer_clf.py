@@ -19,6 +19,8 @@ Variants  :fold1 to :fold4  which of the four groups of chromosomes is held out 
                             crossval holds out each, whichever is named)
           :modern           TSS in the centre bin on both strands, contacts in the direction of transcription too,
                             warm-up + cosine, clipping, all ten epochs
+          :sample           :modern with narrow layers on 1,200 synthetic genes, made by itself; with --mode crossval
+                            two minutes on 2 CPU cores
 """
 
 from ml_collections import ConfigDict
@@ -87,12 +89,14 @@ def get_config(variant: str = "fold1") -> ConfigDict:
     config.optimizer.learning_rate = 3e-5
     config.optimizer.schedule, config.optimizer.decay_steps, config.optimizer.decay_rate = "step", 1, 0.87
 
-    known = (*FOLDS, "modern")
+    known = (*FOLDS, "modern", "sample")
     if variant not in known:
         raise JaxepiError(f"Unknown variant {variant!r}{did_you_mean(variant, known)}; known are {known}.")
     hold_out(config, variant if variant in FOLDS else FOLDS[0])
-    if variant == "modern":
+    if variant in ("modern", "sample"):
         _correct(config)
+    if variant == "sample":
+        _sample(config)
     return config
 
 
@@ -104,3 +108,16 @@ def _correct(config: ConfigDict) -> None:
     config.optimizer.learning_rate = 1e-4
     config.optimizer.schedule, config.optimizer.warmup_steps, config.optimizer.decay_steps = "cosine", 1, None
     config.optimizer.clip_norm = 1.0
+
+
+def _sample(config: ConfigDict) -> None:
+    """A narrow model for the embedded sample, whose rules can be learned."""
+    config.dataset.sample = "chromoformer-sample"
+    config.dataset.path = "data/chromoformer_sample/dataset"
+    config.dataset.command = "python -m data_prep chromoformer-sample --out data/chromoformer_sample"
+    config.model.bin_sizes = (2000, 500)
+    config.model.width = config.model.embedding_hidden = config.model.regulation_inner = config.model.head_width = 32
+    config.model.pairwise_hidden = config.model.regulation_hidden = 64
+    config.model.regulation_layers, config.model.regulation_heads = 2, 4
+    config.batch_size, config.steps = 32, 12
+    config.optimizer.learning_rate = 1e-3
