@@ -60,6 +60,11 @@ def recognise(path: Path) -> str:
         return "allc"
     if columns in (3, 4, 6) and fields[1].isdigit():
         return {3: "tsv", 4: "bedgraph", 6: "bismark"}[columns]
+    if columns in (3, 4, 6) and not any(text.isdigit() for text in fields):
+        raise JaxepiError(
+            f"{path} line {number} is a header ({' '.join(fields)[:60]!r}) where a site was expected: remove it, or "
+            "begin it with #"
+        )
     raise JaxepiError(
         f"{path} line {number} has {columns} column(s) that fit no known layout of CpG sites "
         f"({', '.join(FORMATS)}): mend the file, or name its layout with --format"

@@ -99,7 +99,8 @@ def input_files(args: argparse.Namespace) -> dict[str, Path]:
     for kind, given in named:
         path = Path(given).absolute()
         if not path.is_file():
-            raise JaxepiError(f"{given} does not exist: a file was expected ({kind})")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise JaxepiError(f"{given} {what}: a file was expected ({kind})")
         role = f"{kind} {cell_name(path)}" if kind in ("cell", "annotation") else kind
         if role in files:
             raise JaxepiError(

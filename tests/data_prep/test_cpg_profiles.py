@@ -155,7 +155,7 @@ BAD = {
     "not binary": ("chr1\t2\t1\nchr1\t6\t0.5\n", {"values": "binary"}, r"line 2: methylation of chr1:6 is 0.5, but"),
     "columns": ("#x\nchr1\t2\t1\nchr1\t6\n", {}, r"line 3 has 2 column\(s\) where 3 were expected"),
     "unknown": ("chr1\t2\n", {}, r"line 1 has 2 column\(s\) that fit no known layout"),
-    "header": ("chrom\tpos\tvalue\nchr1\t2\t1\n", {}, r"line 1 has 3 column\(s\) that fit no known layout"),
+    "header": ("chrom\tpos\tvalue\nchr1\t2\t1\n", {}, r"line 1 is a header"),
     "forced": ("chr1\t2\t1\n", {"form": "bismark"}, r"line 1 has 3 column\(s\) where 6 were expected"),
     "form": ("chr1\t2\t1\n", {"form": "bismrak"}, r"--format bismrak is unknown \(did you mean 'bismark'\?\)"),
     "empty": ("#nothing\n", {}, r"holds no line of data"),

@@ -175,6 +175,12 @@ BAD = {
         (),
         "cell0.tsv: cell 'cell0' was observed at none of the",
     ),
+    "header": (
+        lambda lab: lab.cells[0].write_text("chrom\tpos\tvalue\n1\t5\t1\n"),
+        (),
+        "cell0.tsv line 1 is a header ('chrom pos value') where a site was expected: remove it, or begin it with #",
+    ),
+    "folder": (lambda lab: lab.cells.append(lab.folder), (), "is a folder: a file was expected (cell)"),
     "missing": (lambda lab: lab.cells[0].unlink(), (), "cell0.tsv does not exist"),
     "same name": (
         lambda lab: lab.cells.append(shutil.copy(lab.cells[0], lab.folder / "cell0.again.tsv")),

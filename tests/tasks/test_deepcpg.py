@@ -359,11 +359,11 @@ def test_the_report_of_a_run_with_statistics(deepcpg_dataset, tmp_path, outputs)
 
 
 def check_kendall(result, workdir):
-    """Tau-b of mean and var, as the original computes it, in every file."""
+    """Tau-b of mean, var and entropy, as the original computes it, in every file."""
     values = dict(zip(result.tracks, result.per_track["kendall_statistics"], strict=True))
     assert {"cpg_stats/mean", "cpg_stats/var"} <= values.keys() and result.samples.complete
     for track, value in values.items():
-        if not track.endswith(("/mean", "/var")):
+        if not track.endswith(("/mean", "/var", "/entropy")):
             assert np.isnan(value)
             continue
         k = result.tracks.index(track)
