@@ -7,7 +7,6 @@ The predictor is any function from records to values, so that the same export se
     impute_files(predict, dataset, outputs=run.task.tracks, model=weights_digest(run.model), out_dir="imputed")
 """
 
-import hashlib
 import heapq
 import os
 import sys
@@ -27,7 +26,6 @@ from jaxepi.analysis.impute_store import FORMATS, SUMMARY, ImputationStore, requ
 from jaxepi.analysis.job import finished, write_errors
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.pretrained.table import weights_of
 from jaxepi.tasks.base import Task
 
 VALUES = ("imputed", "predicted")
@@ -135,15 +133,6 @@ def task_predictor(task: Task, model: nnx.Module, outputs: Sequence[str] | None 
         return predicted[:, 0, columns]
 
     return lambda records: run(weights, task.collate(records))
-
-
-def weights_digest(model: nnx.Module) -> str:
-    """A fingerprint of all weights, the same for the same bits."""
-    hasher = hashlib.blake2b(digest_size=16)
-    for path, variable in sorted(weights_of(model).items()):
-        hasher.update(path.encode())
-        hasher.update(np.ascontiguousarray(jax.device_get(variable.get_value())))
-    return hasher.hexdigest()
 
 
 def in_genome_order(dataset: Dataset, splits: Sequence[str], taken: Mapping[str, int]) -> Iterator[tuple[str, Record]]:

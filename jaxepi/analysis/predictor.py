@@ -5,8 +5,6 @@ methylation = predictor.predict(["ACGT..."])  # (1, L, K)
 dict(zip(predictor.tracks, methylation[0].T))
 """
 
-import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,21 +16,19 @@ import numpy as np
 from flax import nnx
 
 from jaxepi import sequence
+from jaxepi.analysis.placed import PlacedModel
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained import load_released
 from jaxepi.pretrained.sources import Source
 from jaxepi.pretrained.system import get_system
-from jaxepi.pretrained.table import weights_of
 
 
-class Predictor:
-    """Jitted, batched prediction on all devices of this process.
+class Predictor(PlacedModel):
+    """Jitted, batched prediction of windows of sequence.
 
-    Attributes:
-      model: the module, for anything beyond prediction.
+    Attributes beyond those of `PlacedModel`:
       tracks: names of the K output tracks.
       window: L, the bp of input that the model was trained on.
-      source: where the weights came from.
     """
 
     def __init__(
@@ -46,26 +42,19 @@ class Predictor:
         precision: str | None = None,
     ):
         """Args beyond the attributes: `predict`, one-hot (B, L, 4) -> (B, L, K); `precision` as in `load`."""
-        self.model = model
+        super().__init__(model, source=source, precision=precision)
         self.tracks = list(tracks)
         self.window = int(window)
-        self.source = source
-        model.eval()
-        graph, weights = nnx.split(model)
-        mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("data",))
-        self._rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-        self._weights = jax.device_put(weights, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
-        def dense(weights: nnx.State, x: jax.Array) -> jax.Array:
+        def dense(model: nnx.Module, x: jax.Array) -> jax.Array:
             hot = sequence.one_hot(x, jnp.float32) if x.ndim == 2 else x.astype(jnp.float32)
-            with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
-                return predict(nnx.merge(graph, weights), hot).astype(jnp.float32)
+            return predict(model, hot).astype(jnp.float32)
 
-        def at(weights: nnx.State, x: jax.Array, offsets: jax.Array) -> jax.Array:
-            return jnp.take_along_axis(dense(weights, x), offsets[:, :, None], axis=1)
+        def at(model: nnx.Module, x: jax.Array, offsets: jax.Array) -> jax.Array:
+            return jnp.take_along_axis(dense(model, x), offsets[:, :, None], axis=1)
 
-        self._dense = jax.jit(dense)
-        self._at = jax.jit(at)
+        self._dense = self.compiled(dense)
+        self._at = self.compiled(at)
 
     def predict(self, sequences: str | Sequence[str] | np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Predictions (B, L, K) float32 for windows of exactly `window` bp.
@@ -91,25 +80,12 @@ class Predictor:
           codes: base codes (B, L) uint8; B as `rows` gives it.
           offsets: positions (B, S) int32 in the window; any valid one may fill unused places.
         """
-        return self._at(self._weights, jax.device_put(codes, self._rows), jax.device_put(offsets, self._rows))
-
-    def rows(self, batch_size: int) -> int:
-        """`batch_size` rounded up to a multiple of the devices."""
-        devices = self._rows.mesh.size
-        return -(-batch_size // devices) * devices
-
-    def digest(self) -> str:
-        """A fingerprint of all weights, the same for the same bits."""
-        hasher = hashlib.blake2b(digest_size=16)
-        for path, variable in sorted(weights_of(self.model).items()):
-            hasher.update(path.encode())
-            hasher.update(np.ascontiguousarray(jax.device_get(variable.get_value())))
-        return hasher.hexdigest()
+        return self._at(codes, offsets)
 
     def _run(self, function: Callable[..., jax.Array], x: np.ndarray, size: int) -> jax.Array:
         if len(x) < size:  # one shape, one compilation
             x = np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
-        return function(self._weights, jax.device_put(x, self._rows))
+        return function(x)
 
     def _windows(self, sequences: str | Sequence[str] | np.ndarray) -> np.ndarray:
         """Codes (B, L) uint8 or one-hot (B, L, 4) float32."""

@@ -15,13 +15,14 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
-from jaxepi.analysis.impute import Record, impute_files, task_predictor, weights_digest
+from jaxepi.analysis.impute import Record, impute_files, task_predictor
 from jaxepi.analysis.impute_store import FORMATS, require_h5py
 from jaxepi.analysis.motifs import Motif, MotifCollector, convolution, write_motifs
 from jaxepi.analysis.mutations import exact_effects, gradient_effects
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.files import write_text
+from jaxepi.pretrained.table import weights_digest
 from jaxepi.sequence import decode
 from jaxepi.tasks.sites import SiteTask
 from jaxepi.train import startup

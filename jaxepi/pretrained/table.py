@@ -6,6 +6,7 @@ the same bits.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
@@ -151,6 +152,15 @@ def to_original(model: nnx.Module, table: Table) -> dict[str, np.ndarray]:
             value = np.asarray(jax.device_get(weights[entry.path].get_value()))
             arrays[entry.original] = np.ascontiguousarray(entry.transform.inverse(value))
     return arrays
+
+
+def weights_digest(model: nnx.Module) -> str:
+    """A fingerprint of all weights, the same for the same bits."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for path, variable in sorted(weights_of(model).items()):
+        hasher.update(path.encode())
+        hasher.update(np.ascontiguousarray(jax.device_get(variable.get_value())))
+    return hasher.hexdigest()
 
 
 def strip_prefixes(names: Iterable[str], prefixes: Sequence[str]) -> dict[str, str]:

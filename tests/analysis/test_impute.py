@@ -12,8 +12,9 @@ import pytest
 from flax import nnx
 
 from jaxepi.analysis import impute_store
-from jaxepi.analysis.impute import impute_files, in_genome_order, task_predictor, weights_digest
+from jaxepi.analysis.impute import impute_files, in_genome_order, task_predictor
 from jaxepi.errors import JaxepiError
+from jaxepi.pretrained.table import weights_digest
 
 CELLS = ["a", "b"]
 OUTPUTS = ["cpg/b", "cpg/a", "cpg_stats/mean"]
