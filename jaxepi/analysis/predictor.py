@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jaxepi import sequence
+from jaxepi.analysis.genes import GenePredictor
 from jaxepi.analysis.placed import PlacedModel
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained import load_released
@@ -120,8 +121,8 @@ def load(
     window: int | None = None,
     precision: str | None = None,
     **sizes: Any,
-) -> Predictor:
-    """A trained run, a released file or a mapping of original tensors as a `Predictor`.
+) -> Predictor | GenePredictor:
+    """A trained run, a released file or a mapping of original tensors, ready to predict.
 
     Args:
       source: the --workdir of a run, or anything that `from_pretrained` takes.
@@ -134,11 +135,14 @@ def load(
         to fewer bits.
       **sizes: fields of the model's config, for a released file only.
 
+    Returns: a `Predictor` of windows of sequence; for Chromoformer a `jaxepi.analysis.genes.GenePredictor`.
+
     Raises:
       JaxepiError: nothing there, not readable, not safe, or tensors that do not fit.
     """
     if isinstance(source, str | os.PathLike) and not Path(source).exists():
         raise JaxepiError(f"There is no run and no file of weights at {source}.")
+    run = None
     if isinstance(source, str | os.PathLike) and Path(source).is_dir():
         if system is not None or sizes:
             raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join(['system', *sizes])}.")
@@ -146,16 +150,19 @@ def load(
 
         run = restore_model(source, which)
         model, found, name = run.model, get_system(run.config.system), str(source)
-        told, trained_window = run.task.tracks, int(run.task.manifest["window"])
     else:
         model, found, content = load_released(source, system, **sizes)
-        name, trained_window = content.name, getattr(model.config, "window", found.window)
-        told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
+        name = content.name
     if found.predict is None:
-        raise JaxepiError(
-            f"{name} holds a model of {found.name}, which reads no sequence: make it with jaxepi.from_pretrained and "
-            "call it with its inputs, or evaluate its run with launch.py --mode eval."
-        )
+        if tracks is not None or window is not None:
+            raise JaxepiError(f"{name} predicts one number a gene: leave out tracks and window.")
+        make = GenePredictor.of_released if run is None else GenePredictor.of_run
+        return make(model if run is None else run, name, precision=precision)
+    if run is not None:
+        told, trained_window = run.task.tracks, int(run.task.manifest["window"])
+    else:
+        told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
+        trained_window = getattr(model.config, "window", found.window)
     names = list(told if tracks is None else tracks)
     if len(names) != model.config.tracks:
         raise JaxepiError(f"{name} predicts {model.config.tracks} tracks, but {len(names)} names were given.")

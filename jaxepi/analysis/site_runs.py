@@ -4,8 +4,6 @@ The parts are in `impute`, `motifs` and `mutations`; here they meet a run, its d
 """
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,10 @@ import numpy as np
 from flax import nnx
 from tqdm import tqdm
 
+from jaxepi.analysis.draw import drawn
 from jaxepi.analysis.impute import Record, impute_files, task_predictor
 from jaxepi.analysis.impute_store import FORMATS, require_h5py
+from jaxepi.analysis.job import fresh_folder
 from jaxepi.analysis.motifs import Motif, MotifCollector, convolution, write_motifs
 from jaxepi.analysis.mutations import exact_effects, gradient_effects
 from jaxepi.data import Dataset
@@ -51,14 +51,9 @@ class SiteRun:
         known = list(self.dataset.splits)
         if split is not None and split not in known:
             raise JaxepiError(f"The dataset has no split {split!r}{did_you_mean(split, known)}, only {known}.")
-        if most is not None and most < 1:
-            raise JaxepiError(f"--most_sites is {most}: a positive number was expected.")
         names = known if split is None else [split]
         places = [(name, number) for name in names for number in range(len(self.dataset.split(name)))]
-        if most is None or most >= len(places):
-            return places
-        chosen = np.random.default_rng(seed).choice(len(places), most, replace=False)
-        return [places[i] for i in np.sort(chosen)]
+        return [places[i] for i in drawn(len(places), most, "--most_sites", seed)]
 
     def batches(self, places: Sequence[tuple[str, int]], size: int, what: str) -> Iterator[list[Record]]:
         """Records of the sites, `size` at a time, with a progress line."""
@@ -137,17 +132,14 @@ def motifs_run(
     filters = run.task.first_convolution(run.model)
     if filters is None:
         raise JaxepiError(f"{run.workdir} reads no DNA, so it has no filters to look at.")
-    _refuse_existing(out)
     kernel, bias = (np.asarray(array, np.float32) for array in filters)
     activate, collector = convolution(kernel, bias), MotifCollector(kernel.shape[2], kernel.shape[0])
-    for records in run.batches(run.sites(split, most_sites), _FILTER_BATCH, "motifs"):
-        # Padded to one shape, so that it is compiled once; the padding is cut off before it counts.
-        padded = run.task.collate([*records, *[None] * (_FILTER_BATCH - len(records))])["sequence"]
-        collector.add(padded[: len(records)], activate(padded)[: len(records)])
-    partial = _partial(out)
-    motifs = write_motifs(partial, collector, kernel, trim_bits=trim_bits)
-    os.replace(partial, out)
-    return motifs
+    with fresh_folder(out) as partial:
+        for records in run.batches(run.sites(split, most_sites), _FILTER_BATCH, "motifs"):
+            # Padded to one shape, so that it is compiled once; the padding is cut off before it counts.
+            padded = run.task.collate([*records, *[None] * (_FILTER_BATCH - len(records))])["sequence"]
+            collector.add(padded[: len(records)], activate(padded)[: len(records)])
+        return write_motifs(partial, collector, kernel, trim_bits=trim_bits)
 
 
 def effects_run(
@@ -186,25 +178,20 @@ def effects_run(
             f"--target is {target!r}{did_you_mean(target, known)}; it must be mean, var, or an output of the model."
         )
     chosen = known.index(target) if target in known else target
-    _refuse_existing(out)
     places = run.sites(split, most_sites)
-    partial, profile = _partial(out), None
-    try:
+    with fresh_folder(out) as partial:
+        low, profile = 0, None
         with h5py.File(partial / "effects.h5", "w") as file:
             file.attrs.update(method=method, target=target, channels="ACGT")
-            low = 0
             for records in run.batches(places, _BLOCK, "effects"):
                 effects, codes = _effects(run, records, method, chosen, width, batch_size)
                 _append(file, records, effects, codes, len(places), low)
                 strength = np.abs(effects).max(axis=2).sum(axis=0, dtype=np.float64)
                 profile, low = strength if profile is None else profile + strength, low + len(records)
-    except OSError as problem:
-        raise JaxepiError(f"Cannot write {partial} ({problem.strerror or problem}): make room and run again.") from None
-    if profile is None:
-        raise JaxepiError(f"{run.dataset.path} has no site in split {split!r}.")
-    rows = [f"{i - len(profile) // 2}\t{value / len(places):.6g}\n" for i, value in enumerate(profile)]
-    write_text(partial / "profile.tsv", "offset\tmean_largest_effect\n" + "".join(rows))
-    os.replace(partial, out)
+        if profile is None:
+            raise JaxepiError(f"{run.dataset.path} has no site in split {split!r}.")
+        rows = [f"{i - len(profile) // 2}\t{value / len(places):.6g}\n" for i, value in enumerate(profile)]
+        write_text(partial / "profile.tsv", "offset\tmean_largest_effect\n" + "".join(rows))
     return len(places)
 
 
@@ -253,20 +240,3 @@ def _append(file: Any, records: Sequence[Record], effects: np.ndarray, codes: np
             kind = require_h5py().string_dtype() if text else values.dtype
             file.create_dataset(name, shape, kind, compression="gzip", chunks=True)
         file[name][low : low + len(values)] = values
-
-
-def _partial(out: Path) -> Path:
-    """An empty folder beside `out`, which becomes `out` when all is written."""
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as problem:
-        raise JaxepiError(f"Cannot make {partial} ({problem.strerror or problem}): choose another --out.") from None
-    return partial
-
-
-def _refuse_existing(out: Path) -> None:
-    """Raises JaxepiError if something lies at `out`."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise JaxepiError(f"{out} is there already: choose another --out or remove it.")
