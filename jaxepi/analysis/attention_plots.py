@@ -22,7 +22,7 @@ from jaxepi.evaluate.plots import GREY, INK, LIGHT, SERIES, literal, tidy
 
 DPI = 160
 _WIDTH = 11.0  # inches
-_SHADES = LinearSegmentedColormap.from_list("attention", colormaps["cividis_r"](np.linspace(0.12, 1, 64)))
+_SHADES = LinearSegmentedColormap.from_list("attention", colormaps["Blues"](np.linspace(0.25, 1, 64)))
 _LABEL_GAP = 0.036  # of the axis between the numbers of two contacts
 _ROW = 0.36  # inches for a contact in the list
 _TRACK = 0.30  # inches for a mark
@@ -82,7 +82,7 @@ def _arcs(ax: Axes, gene: GeneAttention) -> None:
         place, color = places[contact.number], _SHADES(contact.attention / most)
         turn = np.linspace(0, np.pi, 80)
         x, height = place / 2 * (1 - np.cos(turn)), 0.25 + 0.7 * abs(place) / tallest
-        ax.plot(x, height * np.sin(turn), color=color, lw=0.8 + 4.2 * contact.attention / most, zorder=3,
+        ax.plot(x, height * np.sin(turn), color=color, lw=0.8 + 3.2 * contact.attention / most, zorder=3,
                 solid_capstyle="round")  # fmt: skip
         _box(ax, contact, gene, half, color)
     _numbers(ax, [(rank, places[c.number]) for rank, c in enumerate(gene.contacts, 1) if c.number in places])
@@ -91,8 +91,9 @@ def _arcs(ax: Axes, gene: GeneAttention) -> None:
     ax.set_ylim(-0.2, 1.05)
     ticks = _ticks(low, high, half)
     ax.set_xticks([_squeezed(tick, half) for tick in ticks], [_distance(tick) for tick in ticks])
-    scale = f"linear within {half / 1000:g} kb (box: promoter), logarithmic beyond"
-    tidy(ax, f"distance from the TSS in the direction of transcription; {scale}")
+    tidy(ax, "distance from the TSS in the direction of transcription")
+    note = f"box: the promoter, {2 * half / 1000:g} kb\nlogarithmic beyond it" if shown else "no contact here"
+    ax.text(0.0, 1.0, note, transform=ax.transAxes, va="top", fontsize=7.5, color=GREY)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
 
@@ -142,7 +143,8 @@ def _ranking(ax: Axes, gene: GeneAttention) -> None:
         text = f"{value:.3f}"
         if row < len(gene.contacts):
             text += f"   score {gene.contacts[row].score:.2f}"
-        ax.text(value + 0.02 * longest, row, text, va="center", fontsize=7.5, color=INK)
+        ax.text(value + 0.02 * longest, row, text, va="center", fontsize=7.5, color=INK,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     labels = [f"{rank}   {_where(contact)}" for rank, contact in enumerate(gene.contacts, 1)]
     ax.set_yticks(range(rows), [*labels, "the promoter itself"])
     ax.axvline(1 / rows, color=GREY, lw=0.8, ls=(0, (4, 3)))
@@ -150,7 +152,7 @@ def _ranking(ax: Axes, gene: GeneAttention) -> None:
     ax.tick_params(axis="y", length=0, labelsize=7.5)
     ax.set_xlim(0, 1.55 * longest)
     ax.xaxis.get_major_locator().set_params(nbins=4)
-    ax.set_ylim(rows - 0.4, -0.6)
+    ax.set_ylim(max(rows, 4) - 0.4, -0.6)  # a bar alone is no taller than among others
 
 
 def _where(contact: Contact) -> str:
@@ -180,20 +182,22 @@ def _marks(axes: Sequence[Axes], gene: GeneAttention, marks: Sequence[str]) -> N
 
 def _promoter_attention(ax: Axes, gene: GeneAttention) -> None:
     """Attention of the TSS to bins of the promoter by bin size, mean over heads; 1 is uniform."""
+    highest = 1.0
     for color, size in zip((INK, SERIES[1], SERIES[5]), sorted(gene.promoter, reverse=True), strict=False):
         left, right = _edges(gene, size)
         known = left < right
         values = gene.promoter[size].mean(axis=0)[known] * known.sum()
         order = np.argsort(left[known])
         edges = np.append(left[known][order], right[known].max()) / 1000
-        ax.stairs(values[order], edges, color=color, lw=1.3 if size > 500 else 0.9, label=f"{size} bp")
+        ax.stairs(values[order], edges, baseline=None, color=color, lw=1.1, label=f"{size} bp")
+        highest = max(highest, float(values.max()))
+        ax.set_xlim(edges[0], edges[-1])
     ax.axhline(1, color=GREY, lw=0.8, ls=(0, (4, 3)))
     ax.axvline(0, color=INK, lw=0.6, ls=(0, (3, 3)))
-    tidy(ax, "distance from the TSS in the direction of transcription (kb)", "attention\n(1 = all equal)")
-    ax.set_ylim(bottom=0)
-    ax.margins(x=0)
-    ax.legend(fontsize=7.5, frameon=False, loc="upper right", ncols=len(gene.promoter), title_fontsize=7.5,
-              title="of the TSS to the promoter, bins of")  # fmt: skip
+    tidy(ax, "distance from the TSS in the direction of transcription (kb)")
+    ax.set_ylabel("attention\n1 = all equal", rotation=0, ha="right", va="center", fontsize=8, labelpad=22)
+    ax.set_ylim(0, 1.5 * highest)  # room for the legend
+    ax.legend(fontsize=7.5, frameon=False, loc="upper right", ncols=len(gene.promoter), borderaxespad=0)
 
 
 def _edges(gene: GeneAttention, size: int) -> tuple[np.ndarray, np.ndarray]:
