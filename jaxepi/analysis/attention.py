@@ -33,6 +33,7 @@ class Attention:
     promoter: dict[int, jax.Array]  # * (B, H, nb), last layer of the embedding: bins of the promoter
     contacts: dict[int, jax.Array]  # * (B, S, L, H, nb), pairwise transformer: bins of each contact
     regulation: dict[int, jax.Array]  # * (B, L, H, S + 1): the promoter itself, then the contacts
+    effect: jax.Array  # (B, S): the prediction minus that of the gene without the contact
     marks: jax.Array  # (B, nb, M), log(1 + mean depth) of the promoter's smallest bins
 
 
@@ -41,6 +42,7 @@ def attend(model: Chromoformer, task: ChromoformerTask, batch: Batch) -> Attenti
     inputs, _ = task.prepare(batch, jax.random.key(0), False)
     outputs = model(inputs, intermediates=True)
     seen, config = outputs.intermediates, model.config
+    there = batch["pcre_length"] > 0
     promoter, contacts, regulation = {}, {}, {}
     for size in config.bin_sizes:
         centre = inputs["promoter_feats"][size].shape[2] // 2
@@ -49,12 +51,28 @@ def attend(model: Chromoformer, task: ChromoformerTask, batch: Batch) -> Attenti
         layers = [seen[f"pairwise_attention/{size}/{layer}"] for layer in range(config.pairwise_layers)]
         layers = [x if x.ndim == 4 else x[:, :, :, centre] for x in layers]
         # a contact that a gene does not have may get uniform weights, see ChromoformerConfig.empty_rows
-        there = batch["pcre_length"] > 0
         contacts[size] = jnp.where(there[:, :, None, None, None], jnp.stack(layers, axis=2), 0.0)
         layers = [seen[f"regulation_attention/{size}/{layer}"][:, :, 0] for layer in range(config.regulation_layers)]
         regulation[size] = jnp.stack(layers, axis=1)
+    prediction = gene_values(outputs, task.objective)
+    effect = jnp.where(there, prediction[:, None] - _without_each(model, task, inputs), 0.0)
     marks = inputs["promoter_feats"][min(config.bin_sizes)][:, 0]
-    return Attention(gene_values(outputs, task.objective), promoter, contacts, regulation, marks)
+    return Attention(prediction, promoter, contacts, regulation, effect, marks)
+
+
+def _without_each(model: Chromoformer, task: ChromoformerTask, inputs: Batch) -> jax.Array:
+    """Predictions (B, S) of the genes when one contact is hidden."""
+    genes, tokens = inputs["interaction_freq"].shape[:2]
+    if tokens == 1:
+        return jnp.zeros((genes, 0))
+
+    def without(hidden: jax.Array) -> jax.Array:
+        either = (hidden[:, None] | hidden[None])[None, None]
+        masks = {size: mask | either for size, mask in inputs["interaction_masks"].items()}
+        return gene_values(model({**inputs, "interaction_masks": masks}), task.objective)
+
+    # What does not depend on the hidden contact, all but the regulation transformers, is computed once.
+    return jax.vmap(without, out_axes=1)(jnp.eye(tokens, dtype=bool)[1:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +85,7 @@ class Contact:
     score: float  # normalised interaction frequency
     attention: float  # of the promoter's token, mean over layers, heads and bin sizes
     by_size: tuple[float, ...]  # the same for each bin size
+    effect: float  # the prediction minus that of the gene without this contact
     strongest: Region  # smallest bin with the most pairwise attention, mean over layers and heads
     strongest_attention: float  # of that bin; all bins of the contact add up to 1
 
@@ -131,6 +150,7 @@ def _gene(record: Record, found: Attention, task: ChromoformerTask) -> GeneAtten
                 score=float(record["score"][number]),
                 attention=float(by_size[:, number + 1].mean()),
                 by_size=tuple(by_size[:, number + 1].tolist()),
+                effect=float(found.effect[number]),
                 strongest=(chrom, *others[finest][number, place].tolist()),
                 strongest_attention=float(profile[number, place]),
             )

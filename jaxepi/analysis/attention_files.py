@@ -90,7 +90,7 @@ def columns_of(task: ChromoformerTask) -> tuple[Sequence[str], Sequence[str]]:
     """Headers of `genes.tsv` and `contacts.tsv`."""
     by_size = [f"attention_{size}" for size in task.model_config.bin_sizes]
     of_contact = ["gene", "rank", "contact", "distance", "score", "attention", *by_size]
-    return (*COLUMNS, "contacts", "self_attention"), (*of_contact, "strongest_bin", "strongest_bin_attention")
+    return (*COLUMNS, "contacts", "self_attention"), (*of_contact, "effect", "strongest_bin", "strongest_bin_attention")
 
 
 class Tables:
@@ -105,7 +105,7 @@ class Tables:
         self._genes.row((*row, len(gene.contacts), gene.self_attention))
         for rank, contact in enumerate(gene.contacts, 1):
             place, strongest = (f"{chrom}:{low}-{high}" for chrom, low, high in (contact.region, contact.strongest))
-            numbers = (contact.distance, contact.score, contact.attention, *contact.by_size)
+            numbers = (contact.distance, contact.score, contact.attention, *contact.by_size, contact.effect)
             self._of_contacts.row((gene.record["key"], rank, place, *numbers, strongest, contact.strongest_attention))
         self.contacts += len(gene.contacts)
 
@@ -127,14 +127,16 @@ class Arrays:
         self._put("tss", np.array([int(record["start"]) for record in records], np.int64))
         self._put("minus", np.array([bool(record["minus"]) for record in records]))
         self._put("prediction", np.array([gene.prediction for gene in batch], np.float32))
-        names, scores = np.full((len(batch), self._most), "", object), np.full((len(batch), self._most), np.nan)
+        shape = (len(batch), self._most)
+        names, scores, effects = np.full(shape, "", object), *np.full((2, *shape), np.nan, np.float32)
         for row, gene in enumerate(batch):
             for contact in gene.contacts:
                 chrom, low, high = contact.region
                 names[row, contact.number] = f"{chrom}:{low}-{high}"
-                scores[row, contact.number] = contact.score
+                scores[row, contact.number], effects[row, contact.number] = contact.score, contact.effect
         self._put("contact", names)
-        self._put("score", scores.astype(np.float32))
+        self._put("score", scores)
+        self._put("effect", effects)
         for size in self._sizes:
             self._put(f"{size}/promoter", np.stack([gene.promoter[size] for gene in batch]))
             self._put(f"{size}/contacts", np.stack([gene.contact_bins[size] for gene in batch]))

@@ -142,7 +142,7 @@ def _ranking(ax: Axes, gene: GeneAttention) -> None:
     for row, value in enumerate(values):
         text = f"{value:.3f}"
         if row < len(gene.contacts):
-            text += f"   score {gene.contacts[row].score:.2f}"
+            text += f"   score {gene.contacts[row].score:.2f}   effect {gene.contacts[row].effect:+.3f}"
         ax.text(value + 0.02 * longest, row, text, va="center", fontsize=7.5, color=INK,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     labels = [f"{rank}   {_where(contact)}" for rank, contact in enumerate(gene.contacts, 1)]
@@ -150,7 +150,7 @@ def _ranking(ax: Axes, gene: GeneAttention) -> None:
     ax.axvline(1 / rows, color=GREY, lw=0.8, ls=(0, (4, 3)))
     tidy(ax, "attention of the promoter (dashed: all equal)")
     ax.tick_params(axis="y", length=0, labelsize=7.5)
-    ax.set_xlim(0, 1.55 * longest)
+    ax.set_xlim(0, 1.9 * longest)
     ax.xaxis.get_major_locator().set_params(nbins=4)
     ax.set_ylim(max(rows, 4) - 0.4, -0.6)  # a bar alone is no taller than among others
 
@@ -216,12 +216,11 @@ def _squeezed(distance: float, half: float) -> float:
 
 def _ticks(low: float, high: float, half: float) -> list[float]:
     """Round distances within the axis, no two of them close."""
-    beyond = [factor * 10.0**power for power in range(3, 9) for factor in (1, 3)]
-    ticks = [0.0, half, -half]
-    for size in sorted(beyond):
-        if _squeezed(size, half) > 1.35:
-            ticks += [size, -size]
-    return [tick for tick in ticks if low <= _squeezed(tick, half) <= high]
+    gap, sizes = 0.09 * (high - low), [half]
+    for size in (factor * 10.0**power for power in range(3, 9) for factor in (1, 2, 5)):
+        if _squeezed(size, half) > _squeezed(sizes[-1], half) + gap:
+            sizes.append(size)
+    return [0.0, *(side * size for size in sizes for side in (1, -1) if low <= _squeezed(side * size, half) <= high)]
 
 
 def _distance(bp: float) -> str:
