@@ -161,4 +161,4 @@ class Arrays:
 def _draw(gene: GeneAttention, task: ChromoformerTask, path: Path) -> None:
     from jaxepi.analysis.attention_plots import gene_figure, save_png  # matplotlib is slow to import
 
-    save_png(gene_figure(gene, task.marks), path)
+    save_png(gene_figure(gene, task.marks, task.objective.target), path)

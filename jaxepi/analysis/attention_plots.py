@@ -28,16 +28,17 @@ _ROW = 0.36  # inches for a contact in the list
 _TRACK = 0.30  # inches for a mark
 
 
-def gene_figure(gene: GeneAttention, marks: Sequence[str]) -> Figure:
+def gene_figure(gene: GeneAttention, marks: Sequence[str], target: str) -> Figure:
     """Draws a gene.
 
     Args:
       gene: from `jaxepi.analysis.attention.of_genes`.
       marks: names of the M marks.
+      target: of the model, see `ChromoformerObjective`: what the prediction is.
     """
     top, bottom = max(2.6, _ROW * (len(gene.contacts) + 1) + 0.7), _TRACK * len(marks) + 1.5
     figure = Figure(figsize=(_WIDTH, top + bottom + 0.7), layout="constrained")
-    figure.suptitle(_title(gene), fontsize=11, color=INK, x=0.01, ha="left")
+    figure.suptitle(_title(gene, target), fontsize=11, color=INK, x=0.01, ha="left")
     above, below = figure.subfigures(2, 1, height_ratios=[top, bottom])
     arcs, ranked = above.subplots(1, 2, width_ratios=[1.75, 1])
     _arcs(arcs, gene)
@@ -56,20 +57,25 @@ def save_png(figure: Figure, path: Path) -> None:
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
-def _title(gene: GeneAttention) -> str:
-    record = gene.record
-    strand = "minus" if record["minus"] else "plus"
-    parts = [f"{literal(record['key'])}   {record['chrom']}:{int(record['start']):,}, {strand} strand"]
-    parts.append(f"prediction {gene.prediction:.3f}")
-    if math.isfinite(record["expression"]):
-        label = {0: " (below the median)", 1: " (at or above the median)"}.get(int(record["label"]), "")
-        parts.append(f"measured {float(record['expression']):.3g} RPKM{label}")
+def _title(gene: GeneAttention, target: str) -> str:
+    record, known = gene.record, math.isfinite(gene.record["expression"])
+    rpkm = float(record["expression"])
+    parts = [
+        f"{literal(record['key'])}   {record['chrom']}:{int(record['start']):,} ({'-' if record['minus'] else '+'})"
+    ]
+    if target == "expression":
+        parts.append(f"log2(RPKM + 1): predicted {gene.prediction:.2f}")
+        parts += [f"measured {math.log2(rpkm + 1):.2f}"] if known else []
+    else:
+        label = {0: ", below the median", 1: ", not below the median"}.get(int(record["label"]), "")
+        parts.append(f"high expression: predicted probability {gene.prediction:.3f}")
+        parts += [f"measured {rpkm:.3g} RPKM{label}"] if known else []
     return "   ".join(parts)
 
 
 def _arcs(ax: Axes, gene: GeneAttention) -> None:
     """TSS, promoter and contacts on an axis that is linear around the TSS and logarithmic beyond."""
-    half = max(abs(float(np.concatenate(_edges(gene, min(gene.promoter))).min())), 1.0)
+    half = float(np.abs(_edges(gene, min(gene.promoter))).max())
     shown = [contact for contact in gene.contacts if contact.distance is not None]
     places = {contact.number: _squeezed(contact.distance, half) for contact in shown}
     low, high = min([-1.35, *(p - 0.2 for p in places.values())]), max([1.35, *(p + 0.2 for p in places.values())])
@@ -142,7 +148,7 @@ def _ranking(ax: Axes, gene: GeneAttention) -> None:
     for row, value in enumerate(values):
         text = f"{value:.3f}"
         if row < len(gene.contacts):
-            text += f"   score {gene.contacts[row].score:.2f}   effect {gene.contacts[row].effect:+.3f}"
+            text += f"   score {gene.contacts[row].score:.2f}   effect {gene.contacts[row].effect:+.2g}"
         ax.text(value + 0.02 * longest, row, text, va="center", fontsize=7.5, color=INK,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     labels = [f"{rank}   {_where(contact)}" for rank, contact in enumerate(gene.contacts, 1)]
@@ -150,7 +156,7 @@ def _ranking(ax: Axes, gene: GeneAttention) -> None:
     ax.axvline(1 / rows, color=GREY, lw=0.8, ls=(0, (4, 3)))
     tidy(ax, "attention of the promoter (dashed: all equal)")
     ax.tick_params(axis="y", length=0, labelsize=7.5)
-    ax.set_xlim(0, 1.9 * longest)
+    ax.set_xlim(0, 2.05 * longest)
     ax.xaxis.get_major_locator().set_params(nbins=4)
     ax.set_ylim(max(rows, 4) - 0.4, -0.6)  # a bar alone is no taller than among others
 

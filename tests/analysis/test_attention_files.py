@@ -106,7 +106,7 @@ def test_figures_of_the_first_genes(job, predictor):
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["gene0.png", "gene1.png"]
     assert (out / "figures" / "gene0.png").read_bytes()[:4] == b"\x89PNG"
     for gene in (genes[0], genes[5]):
-        figure = gene_figure(gene, ["a", "b"])
+        figure = gene_figure(gene, ["a", "b"], "label")
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         arcs, ranked = figure.subfigs[0].axes
@@ -117,12 +117,16 @@ def test_figures_of_the_first_genes(job, predictor):
         boxes = sorted((text.get_window_extent(canvas.get_renderer()) for text in numbers), key=lambda box: box.x0)
         for left, right in zip(boxes, boxes[1:], strict=False):
             assert left.x1 < right.x0
-        assert f"{gene.prediction:.3f}" in figure.get_suptitle()
+        assert f"predicted probability {gene.prediction:.3f}   measured" in figure.get_suptitle()
+    unknown = gene_figure(genes[1], ["a", "b"], "expression").get_suptitle()
+    assert unknown.endswith(f"log2(RPKM + 1): predicted {genes[1].prediction:.2f}")
 
 
 def test_the_strongest_contact_has_the_widest_arc(job):
     gene = job[2][5]
-    arcs = [line for line in gene_figure(gene, ["a", "b"]).subfigs[0].axes[0].lines if len(line.get_xdata()) == 80]
+    arcs = [
+        line for line in gene_figure(gene, ["a", "b"], "label").subfigs[0].axes[0].lines if len(line.get_xdata()) == 80
+    ]
     widths = {round(float(line.get_xdata()[-1]), 6): line.get_linewidth() for line in arcs}
     near = [contact for contact in gene.contacts if contact.distance is not None]
     ordered = [widths[round(_squeezed(contact.distance, WIDTH / 2), 6)] for contact in near]
