@@ -156,8 +156,9 @@ def load(
     if found.predict is None:
         if tracks is not None or window is not None:
             raise JaxepiError(f"{name} predicts one number a gene: leave out tracks and window.")
-        make = GenePredictor.of_released if run is None else GenePredictor.of_run
-        return make(model if run is None else run, name, precision=precision)
+        if run is not None:
+            return GenePredictor.of_run(run, name, precision)
+        return GenePredictor.of_released(model, name, precision=precision)
     if run is not None:
         told, trained_window = run.task.tracks, int(run.task.manifest["window"])
     else:
