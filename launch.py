@@ -15,25 +15,16 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
-_MODES = [
-    "train",
-    "crossval",
-    "eval",
-    "predict",
-    "impute",
-    "motifs",
-    "effects",
-]  # the last three: models of single sites
-_MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
+_MODES = ["train", "crossval", "eval", "predict", "impute", "motifs", "effects", "attention"]
+_MODE = flags.DEFINE_enum(
+    "mode", "train", _MODES, "What to do. Single sites: impute, motifs, effects; genes: attention."
+)
 _SPLIT = flags.DEFINE_string("split", None, "Split of the dataset. Default for eval: the config's; otherwise all.")
 _CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint",
-    "best",
-    ["best", "last"],
-    "Which checkpoint of the run. Default for eval: as config.report_checkpoint says; otherwise best.",
+    "checkpoint", None, ["best", "last"], "Which checkpoint of the run. Default: as its config.report_checkpoint says."
 )
 _FOLDS = flags.DEFINE_list("folds", None, "crossval: train only these of config.dataset.folds. Default: all.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "predict: a released file instead of a run.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "predict, attention: a released file instead of a run.")
 _FASTA = flags.DEFINE_string("fasta", None, "predict: genome (with --regions), or sequences to predict one by one.")
 _REGIONS = flags.DEFINE_string("regions", None, "predict: BED of regions of the genome.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the files. Default: <workdir>/predictions (or /impute, ...).")
@@ -46,6 +37,9 @@ _TRIM_BITS = flags.DEFINE_float("trim_bits", None, "motifs: end columns that tel
 _EFFECTS = flags.DEFINE_enum("effects", "gradient", ["gradient", "exact"], "effects: how they are computed.")
 _TARGET = flags.DEFINE_string("target", "mean", "effects: mean or var over all outputs, or the name of an output.")
 _WIDTH = flags.DEFINE_integer("width", None, "effects: bp in the middle of the window. Default: all of it.")
+_GENES = flags.DEFINE_list("genes", None, "attention: names of genes. Default: all of the split.")
+_MOST_GENES = flags.DEFINE_integer("most_genes", None, "attention: a draw of so many genes. Default: all.")
+_FIGURES = flags.DEFINE_integer("figures", 20, "attention: figures of the first so many genes, or of all --genes.")
 _MULTIHOST = flags.DEFINE_bool("multihost", False, "Join the hosts of a cluster that jax knows (Slurm, GKE, TPU pods).")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, for a multi-host run set up by hand.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
@@ -68,19 +62,31 @@ def main(argv: list[str]) -> None:
         elif _MODE.value == "crossval":
             cli.cross_validate(cli.required(config, "config"), workdir, _FOLDS.value)
         elif _MODE.value == "eval":
-            cli.evaluate(config, workdir, _SPLIT.value, _CHECKPOINT.value if _CHECKPOINT.present else None)
+            cli.evaluate(config, workdir, _SPLIT.value, _CHECKPOINT.value)
+        elif _MODE.value == "attention":
+            cli.attention(
+                _WEIGHTS.value or workdir,
+                config,
+                _CHECKPOINT.value,
+                Path(_OUT.value or workdir / "attention"),
+                split=_SPLIT.value,
+                genes=_GENES.value,
+                most_genes=_MOST_GENES.value,
+                figures=_FIGURES.value,
+            )
         elif _MODE.value != "predict":
             _explain(cli, config, workdir)
         else:
             cli.predict(
                 _WEIGHTS.value or workdir,
+                config,
                 checkpoint=_CHECKPOINT.value,
-                fasta=cli.required(_FASTA.value, "fasta"),
+                fasta=_FASTA.value,
                 regions=_REGIONS.value,
+                split=_SPLIT.value,
                 out=Path(_OUT.value or workdir / "predictions"),
                 overlap=_OVERLAP.value,
                 tracks=_TRACKS.value,
-                batch_size=config.eval_batch_size if config else None,
             )
 
 

@@ -29,7 +29,8 @@ def get_base() -> ConfigDict:
     config.profile_steps = ()  # (first, last + 1) steps to profile to workdir/profile; () = none
     config.wandb_project = placeholder(str)  # also log to this Weights & Biases project; None = no
     config.compilation_cache = placeholder(str)  # folder of compiled programs; None = the user's cache folder
-    config.report_checkpoint = "best"  # which one is evaluated for the report: best (by `monitor`) | last
+    # Which one the report is about, and every other mode takes without --checkpoint: best (by `monitor`) | last.
+    config.report_checkpoint = "best"
     config.report = True  # after training and evaluation, write workdir/report/report.html
 
     config.mesh = ConfigDict()

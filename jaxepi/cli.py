@@ -70,14 +70,14 @@ def read_config(flag: Any) -> Any:
         raise JaxepiError(f"There is no config {path}{near}.") from None
 
 
-def required(value: Any, flag: str) -> Any:
+def required(value: Any, flag: str, example: str | None = None) -> Any:
     """The value of a flag that a mode cannot do without. Raises JaxepiError if it is not given."""
     if value is None:
-        raise JaxepiError(f"--{flag} is needed here, such as {_EXAMPLES[flag]}.")
+        raise JaxepiError(f"--{flag} is needed here, such as {example or _EXAMPLES[flag]}.")
     return value
 
 
-def impute(workdir: Path, config: Any, checkpoint: str, out: Path, **options: Any) -> None:
+def impute(workdir: Path, config: Any, checkpoint: str | None, out: Path, **options: Any) -> None:
     """Writes every site and cell of the dataset, observed or predicted."""
     from jaxepi.analysis.site_runs import impute_run, open_run
 
@@ -85,7 +85,7 @@ def impute(workdir: Path, config: Any, checkpoint: str, out: Path, **options: An
     print(f"{numbers['sites']:,} sites of {len(numbers['arguments']['outputs']):,} outputs in {out}", file=sys.stderr)
 
 
-def motifs(workdir: Path, config: Any, checkpoint: str, out: Path, **options: Any) -> None:
+def motifs(workdir: Path, config: Any, checkpoint: str | None, out: Path, **options: Any) -> None:
     """Writes what the first filters of a run look for."""
     from jaxepi.analysis.site_runs import motifs_run, open_run
 
@@ -93,7 +93,7 @@ def motifs(workdir: Path, config: Any, checkpoint: str, out: Path, **options: An
     print(f"{len(found):,} filters have a motif: {out / 'meme.txt'}", file=sys.stderr)
 
 
-def effects(workdir: Path, config: Any, checkpoint: str, out: Path, **options: Any) -> None:
+def effects(workdir: Path, config: Any, checkpoint: str | None, out: Path, **options: Any) -> None:
     """Writes what base changes do to the predictions of a run."""
     from jaxepi.analysis.site_runs import effects_run, open_run
 
@@ -149,27 +149,87 @@ def evaluate(config: Any, workdir: Path, split: str | None, checkpoint: str | No
 
 def predict(
     source: Path | str,
+    config: Any,
     *,
-    checkpoint: str,
-    fasta: str,
+    checkpoint: str | None,
+    fasta: str | None,
     regions: str | None,
+    split: str | None,
     out: Path,
     overlap: str,
     tracks: list[str] | None,
-    batch_size: int | None,
 ) -> None:
-    """Predicts regions of a genome, or sequences, with a run or a released file."""
-    import jaxepi
+    """Predicts regions of a genome, sequences, or the genes of a dataset, with a run or a released file."""
+    from jaxepi.analysis.gene_files import choose_genes, predict_genes
     from jaxepi.analysis.predict import predict_files
+    from jaxepi.analysis.predictor import Predictor
 
-    predictor = jaxepi.load(source, which=checkpoint) if Path(source).is_dir() else jaxepi.load(source)
-    numbers = predict_files(
-        predictor,
-        fasta=fasta,
-        out_dir=out,
-        regions=regions,
-        tracks=tracks,
-        batch_size=batch_size or 32,
-        overlap=overlap,
-    )
-    print(f"{numbers['calls']:,} calls in {numbers['windows']:,} windows written to {out}", file=sys.stderr)
+    predictor = _load(source, config, checkpoint)
+    if isinstance(predictor, Predictor):
+        numbers = predict_files(
+            predictor,
+            fasta=required(fasta, "fasta"),
+            out_dir=out,
+            regions=regions,
+            tracks=tracks,
+            batch_size=config.eval_batch_size if config else 32,
+            overlap=overlap,
+        )
+        print(f"{numbers['calls']:,} calls in {numbers['windows']:,} windows written to {out}", file=sys.stderr)
+        return
+    for flag, value in {"fasta": fasta, "regions": regions, "tracks": tracks}.items():
+        if value is not None:
+            raise JaxepiError(f"{source} predicts the genes of a dataset: leave out --{flag}, choose by --split.")
+    dataset, batch_size = _genes_of(predictor, config)
+    numbers = predict_genes(predictor, choose_genes(dataset, split), out, batch_size=batch_size)
+    print(f"{numbers['genes']:,} genes in {out / 'genes.tsv'}", file=sys.stderr)
+
+
+def attention(
+    source: Path | str,
+    config: Any,
+    checkpoint: str | None,
+    out: Path,
+    *,
+    split: str | None,
+    genes: list[str] | None,
+    most_genes: int | None,
+    figures: int,
+) -> None:
+    """Writes what a Chromoformer attends to: ranked contacts, all weights, and figures."""
+    from jaxepi.analysis.attention_files import attend_genes
+    from jaxepi.analysis.gene_files import choose_genes
+    from jaxepi.analysis.genes import GenePredictor
+
+    predictor = _load(source, config, checkpoint)
+    if not isinstance(predictor, GenePredictor):
+        raise JaxepiError(f"{source} reads sequence and has no attention over contacts: give a Chromoformer.")
+    dataset, batch_size = _genes_of(predictor, config)
+    chosen = choose_genes(dataset, split, genes, most_genes)
+    shown = len(chosen) if genes is not None else figures
+    numbers = attend_genes(predictor, chosen, out, figures=shown, batch_size=batch_size)
+    print(f"{numbers['contacts']:,} contacts of {numbers['genes']:,} genes in {out}", file=sys.stderr)
+
+
+def _load(source: Path | str, config: Any, checkpoint: str | None) -> Any:
+    """A run, or a released file, which for genes takes the section `task` of the config."""
+    import jaxepi
+    from jaxepi.analysis.genes import GenePredictor
+
+    if Path(source).is_dir():
+        return jaxepi.load(source, which=checkpoint)
+    predictor = jaxepi.load(source)
+    if config is not None and isinstance(predictor, GenePredictor):
+        if config.system != "chromoformer":
+            raise JaxepiError(f"The config is for {config.system!r}, but {source} holds a Chromoformer.")
+        return GenePredictor.of_released(predictor.model, str(source), config.task)
+    return predictor
+
+
+def _genes_of(predictor: Any, config: Any) -> tuple[Any, int]:
+    """The dataset of genes that a config, or else the predictor's run, names, and the batch size for it."""
+    from jaxepi.train.startup import find_dataset
+
+    config = config if config is not None else predictor.config
+    config = required(config, "config", "--config configs/chromoformer_clf.py, which tells the dataset")
+    return find_dataset(config), config.eval_batch_size

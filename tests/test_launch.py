@@ -17,14 +17,15 @@ ROOT = Path(__file__).parents[1]
         (["--config.optimizer.learnin_rate=1"], "Unknown config field 'learnin_rate' (did you mean 'learning_rate'?)"),
         (["--batch_size=3"], "Unknown flag --batch_size (did you mean 'config.batch_size'?)"),
         (["--config.batch_size=abc"], "invalid literal for int"),
-        (["--mode=trian"], "value should be one of <train|crossval|eval|predict|impute|motifs|effects>"),
+        (["--mode=trian"], "value should be one of <train|crossval|eval|predict|impute|motifs|effects|attention>"),
         (["stray"], "'stray' is no flag"),
         (["--config.dataset.path=/nowhere"], "There is no dataset at /nowhere: make it with `python -m data_prep"),
         (["--mode=eval"], "No checkpoint in"),
         (["--mode=crossval"], "config.dataset.folds is (), but cross-validation needs two or more splits"),
         (["--mode=impute"], "No checkpoint in"),
         (["--mode=effects", "--effects=exat"], "value should be one of <gradient|exact>"),
-        (["--mode=predict"], "--fasta is needed here, such as --fasta genome.fa"),
+        (["--mode=predict"], "There is no run and no file of weights at"),
+        (["--mode=attention"], "There is no run and no file of weights at"),
     ],
 )
 def test_mistakes(arguments, sentence, tmp_path):

@@ -251,7 +251,7 @@ def _check(outputs: Sequence[str], formats: Sequence[str], values: str, batch_si
         if name.split("/")[-1] == "cat_var":
             raise JaxepiError(f"{name} has three classes and no single value to impute: leave it out.")
     if "hdf5" in formats:
-        require_h5py()
+        require_h5py(", or choose tsv or bedgraph")
 
 
 def _splits(dataset: Dataset, wanted: Sequence[str] | None) -> list[str]:

@@ -130,8 +130,8 @@ def write_matrix(path: Path, outputs: Sequence[str], sites: int, blocks: Blocks)
             low = high
 
 
-def require_h5py() -> Any:
-    """The package h5py.
+def require_h5py(instead: str = "") -> Any:
+    """The package h5py; `instead` is what the sentence adds to what can be done without it.
 
     Raises:
       JaxepiError: it is not installed.
@@ -140,6 +140,6 @@ def require_h5py() -> Any:
         import h5py
     except ImportError as problem:
         raise JaxepiError(
-            "h5py is not installed and HDF5 needs it: pip install 'jaxepi[convert]', or choose tsv or bedgraph."
+            f"h5py is not installed and HDF5 needs it: pip install 'jaxepi[convert]'{instead}."
         ) from problem
     return h5py

@@ -3,6 +3,8 @@
 import contextlib
 import fcntl
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +40,34 @@ def write_errors(out: Path) -> Iterator[None]:
         raise JaxepiError(
             f"Cannot write {out} ({problem.strerror or problem}); what is done is kept in {out.name}.partial: "
             "make room and run the same command again."
+        ) from problem
+
+
+@contextlib.contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out` that becomes `out` when the block ends well; what a killed job left is removed.
+
+    Raises:
+      JaxepiError: something lies at `out`, another process writes there, or the disk is full.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise JaxepiError(f"{out} is there already: choose another --out or remove it.")
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        with lock_folder(partial) as lock:
+            for left in partial.iterdir():
+                if left.name != Path(lock.name).name:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            try:
+                yield partial
+                Path(lock.name).unlink()
+                os.replace(partial, out)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    except OSError as problem:
+        raise JaxepiError(
+            f"Cannot write {out} ({problem.strerror or problem}): make room or choose another --out, and run again."
         ) from problem
 
 

@@ -5,7 +5,6 @@ methylation = predictor.predict(["ACGT..."])  # (1, L, K)
 dict(zip(predictor.tracks, methylation[0].T))
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,21 +16,20 @@ import numpy as np
 from flax import nnx
 
 from jaxepi import sequence
+from jaxepi.analysis.genes import GenePredictor
+from jaxepi.analysis.placed import PlacedModel
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained import load_released
 from jaxepi.pretrained.sources import Source
 from jaxepi.pretrained.system import get_system
-from jaxepi.pretrained.table import weights_digest
 
 
-class Predictor:
-    """Jitted, batched prediction on all devices of this process.
+class Predictor(PlacedModel):
+    """Jitted, batched prediction of windows of sequence.
 
-    Attributes:
-      model: the module, for anything beyond prediction.
+    Attributes beyond those of `PlacedModel`:
       tracks: names of the K output tracks.
       window: L, the bp of input that the model was trained on.
-      source: where the weights came from.
     """
 
     def __init__(
@@ -45,26 +43,19 @@ class Predictor:
         precision: str | None = None,
     ):
         """Args beyond the attributes: `predict`, one-hot (B, L, 4) -> (B, L, K); `precision` as in `load`."""
-        self.model = model
+        super().__init__(model, source=source, precision=precision)
         self.tracks = list(tracks)
         self.window = int(window)
-        self.source = source
-        model.eval()
-        graph, weights = nnx.split(model)
-        mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("data",))
-        self._rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-        self._weights = jax.device_put(weights, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
-        def dense(weights: nnx.State, x: jax.Array) -> jax.Array:
+        def dense(model: nnx.Module, x: jax.Array) -> jax.Array:
             hot = sequence.one_hot(x, jnp.float32) if x.ndim == 2 else x.astype(jnp.float32)
-            with jax.default_matmul_precision(precision) if precision else contextlib.nullcontext():
-                return predict(nnx.merge(graph, weights), hot).astype(jnp.float32)
+            return predict(model, hot).astype(jnp.float32)
 
-        def at(weights: nnx.State, x: jax.Array, offsets: jax.Array) -> jax.Array:
-            return jnp.take_along_axis(dense(weights, x), offsets[:, :, None], axis=1)
+        def at(model: nnx.Module, x: jax.Array, offsets: jax.Array) -> jax.Array:
+            return jnp.take_along_axis(dense(model, x), offsets[:, :, None], axis=1)
 
-        self._dense = jax.jit(dense)
-        self._at = jax.jit(at)
+        self._dense = self.compiled(dense)
+        self._at = self.compiled(at)
 
     def predict(self, sequences: str | Sequence[str] | np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Predictions (B, L, K) float32 for windows of exactly `window` bp.
@@ -90,21 +81,12 @@ class Predictor:
           codes: base codes (B, L) uint8; B as `rows` gives it.
           offsets: positions (B, S) int32 in the window; any valid one may fill unused places.
         """
-        return self._at(self._weights, jax.device_put(codes, self._rows), jax.device_put(offsets, self._rows))
-
-    def rows(self, batch_size: int) -> int:
-        """`batch_size` rounded up to a multiple of the devices."""
-        devices = self._rows.mesh.size
-        return -(-batch_size // devices) * devices
-
-    def digest(self) -> str:
-        """A fingerprint of all weights, see `weights_digest`."""
-        return weights_digest(self.model)
+        return self._at(codes, offsets)
 
     def _run(self, function: Callable[..., jax.Array], x: np.ndarray, size: int) -> jax.Array:
         if len(x) < size:  # one shape, one compilation
             x = np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
-        return function(self._weights, jax.device_put(x, self._rows))
+        return function(x)
 
     def _windows(self, sequences: str | Sequence[str] | np.ndarray) -> np.ndarray:
         """Codes (B, L) uint8 or one-hot (B, L, 4) float32."""
@@ -133,18 +115,18 @@ class Predictor:
 def load(
     source: Source,
     *,
-    which: str = "best",
+    which: str | None = None,
     system: str | None = None,
     tracks: Sequence[str] | None = None,
     window: int | None = None,
     precision: str | None = None,
     **sizes: Any,
-) -> Predictor:
-    """A trained run, a released file or a mapping of original tensors as a `Predictor`.
+) -> Predictor | GenePredictor:
+    """A trained run, a released file or a mapping of original tensors, ready to predict.
 
     Args:
       source: the --workdir of a run, or anything that `from_pretrained` takes.
-      which: checkpoint of a run, "best" (by its validation metric) or "last".
+      which: checkpoint of a run, "best" (by its validation metric) or "last"; None for what its config says.
       system: of a released file; recognised by the names of its tensors if not given.
       tracks: names of the tracks; otherwise those of the run or the file, the published ones for the published number
         of tracks, or track_0 and so on.
@@ -153,11 +135,14 @@ def load(
         to fewer bits.
       **sizes: fields of the model's config, for a released file only.
 
+    Returns: a `Predictor` of windows of sequence; for Chromoformer a `jaxepi.analysis.genes.GenePredictor`.
+
     Raises:
       JaxepiError: nothing there, not readable, not safe, or tensors that do not fit.
     """
     if isinstance(source, str | os.PathLike) and not Path(source).exists():
         raise JaxepiError(f"There is no run and no file of weights at {source}.")
+    run = None
     if isinstance(source, str | os.PathLike) and Path(source).is_dir():
         if system is not None or sizes:
             raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join(['system', *sizes])}.")
@@ -165,16 +150,20 @@ def load(
 
         run = restore_model(source, which)
         model, found, name = run.model, get_system(run.config.system), str(source)
-        told, trained_window = run.task.tracks, int(run.task.manifest["window"])
     else:
         model, found, content = load_released(source, system, **sizes)
-        name, trained_window = content.name, getattr(model.config, "window", found.window)
-        told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
+        name = content.name
     if found.predict is None:
-        raise JaxepiError(
-            f"{name} holds a model of {found.name}, which reads no sequence: make it with jaxepi.from_pretrained and "
-            "call it with its inputs, or evaluate its run with launch.py --mode eval."
-        )
+        if tracks is not None or window is not None:
+            raise JaxepiError(f"{name} predicts one number a gene: leave out tracks and window.")
+        if run is not None:
+            return GenePredictor.of_run(run, name, precision)
+        return GenePredictor.of_released(model, name, precision=precision)
+    if run is not None:
+        told, trained_window = run.task.tracks, int(run.task.manifest["window"])
+    else:
+        told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
+        trained_window = getattr(model.config, "window", found.window)
     names = list(told if tracks is None else tracks)
     if len(names) != model.config.tracks:
         raise JaxepiError(f"{name} predicts {model.config.tracks} tracks, but {len(names)} names were given.")

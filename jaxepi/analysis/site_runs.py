@@ -4,8 +4,6 @@ The parts are in `impute`, `motifs` and `mutations`; here they meet a run, its d
 """
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ from flax import nnx
 from tqdm import tqdm
 
 from jaxepi import __version__
+from jaxepi.analysis.draw import drawn
 from jaxepi.analysis.effects import SUMMARY, EffectStore
 from jaxepi.analysis.impute import Record, impute_files, task_predictor
 from jaxepi.analysis.impute_store import FORMATS, require_h5py
-from jaxepi.analysis.job import finished, write_errors
+from jaxepi.analysis.job import finished, fresh_folder, write_errors
 from jaxepi.analysis.motifs import Motif, MotifCollector, convolution, middle_slice, write_motifs
 from jaxepi.analysis.mutations import TARGETS, exact_function, gradient_function
 from jaxepi.data import Dataset
@@ -51,14 +50,9 @@ class SiteRun:
         known = list(self.dataset.splits)
         if split is not None and split not in known:
             raise JaxepiError(f"The dataset has no split {split!r}{did_you_mean(split, known)}, only {known}.")
-        if most is not None and most < 1:
-            raise JaxepiError(f"--most_sites is {most}: a positive number was expected.")
         names = known if split is None else [split]
         places = [(name, number) for name in names for number in range(len(self.dataset.split(name)))]
-        if most is None or most >= len(places):
-            return places
-        chosen = np.random.default_rng(seed).choice(len(places), most, replace=False)
-        return [places[i] for i in np.sort(chosen)]
+        return [places[i] for i in drawn(len(places), most, "--most_sites", seed)]
 
     def batches(self, places: Sequence[tuple[str, int]], size: int, what: str, done: int = 0) -> Iterator[list[Record]]:
         """Records of the sites behind the first `done`, `size` at a time, with a progress line."""
@@ -69,7 +63,7 @@ class SiteRun:
                 bar.update(len(records))
 
 
-def open_run(workdir: Path, config: Any, checkpoint: str) -> SiteRun:
+def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
     """A run with the dataset of `config` (None: the run's own).
 
     Raises:
@@ -137,17 +131,14 @@ def motifs_run(
     filters = run.task.first_convolution(run.model)
     if filters is None:
         raise JaxepiError(f"{run.workdir} reads no DNA, so it has no filters to look at.")
-    _refuse_existing(out)
     kernel, bias = (np.asarray(array, np.float32) for array in filters)
     activate, collector = convolution(kernel, bias), MotifCollector(kernel.shape[2], kernel.shape[0])
-    for records in run.batches(run.sites(split, most_sites), _FILTER_BATCH, "motifs"):
-        # Padded to one shape, so that it is compiled once; the padding is cut off before it counts.
-        padded = run.task.collate([*records, *[None] * (_FILTER_BATCH - len(records))])["sequence"]
-        collector.add(padded[: len(records)], activate(padded)[: len(records)])
-    partial = _partial(out)
-    motifs = write_motifs(partial, collector, kernel, trim_bits=trim_bits)
-    os.replace(partial, out)
-    return motifs
+    with fresh_folder(out) as partial:
+        for records in run.batches(run.sites(split, most_sites), _FILTER_BATCH, "motifs"):
+            # Padded to one shape, so that it is compiled once; the padding is cut off before it counts.
+            padded = run.task.collate([*records, *[None] * (_FILTER_BATCH - len(records))])["sequence"]
+            collector.add(padded[: len(records)], activate(padded)[: len(records)])
+        return write_motifs(partial, collector, kernel, trim_bits=trim_bits)
 
 
 def effects_run(
@@ -253,20 +244,3 @@ def _effects(
         return (made if method == "exact" else made[:, middle]), codes[:, middle]
 
     return effects, middle.stop - middle.start
-
-
-def _partial(out: Path) -> Path:
-    """An empty folder beside `out`, which becomes `out` when all is written."""
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as problem:
-        raise JaxepiError(f"Cannot make {partial} ({problem.strerror or problem}): choose another --out.") from None
-    return partial
-
-
-def _refuse_existing(out: Path) -> None:
-    """Raises JaxepiError if something lies at `out`."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise JaxepiError(f"{out} is there already: choose another --out or remove it.")

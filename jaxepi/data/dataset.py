@@ -31,8 +31,16 @@ class Split:
     Threads may read at once. Only record offsets are held in memory, 8 bytes a record.
     """
 
-    def __init__(self, name: str, shards: list[RecordFile], features: tfds.features.FeaturesDict):
+    def __init__(
+        self,
+        name: str,
+        shards: list[RecordFile],
+        features: tfds.features.FeaturesDict,
+        manifest: dict[str, Any],
+    ):
+        """`manifest` is that of the dataset."""
         self.name = name
+        self.manifest = manifest
         self._shards = shards
         self._ends = np.cumsum([len(shard) for shard in shards]).tolist()
         self._features = features
@@ -104,7 +112,7 @@ class Dataset:
             if part in parts[:number]:
                 raise JaxepiError(f"{self.path}: {name!r} names the split {part!r} twice")
         shards = [self._open_shard(file, length) for part in parts for file, length in self._shards[part] if length]
-        return Split(name, shards, self.features)
+        return Split(name, shards, self.features, self.manifest)
 
     def _open_shard(self, file: str, length: int) -> RecordFile:
         path = self.path / file

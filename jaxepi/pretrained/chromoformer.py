@@ -17,6 +17,8 @@ from jaxepi.models.chromoformer import Chromoformer, ChromoformerConfig
 from jaxepi.pretrained.system import System
 from jaxepi.pretrained.table import TORCH_LINEAR, Entry
 
+MARKS = ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3", "H3K27ac", "H3K9ac")  # of released models, in order
+
 # Names of older versions, tried in this order.
 _LEGACY = (
     (re.compile(r"^embed(\d+)_b\."), r"pairwise_interaction.\1."),

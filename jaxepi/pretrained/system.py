@@ -39,7 +39,7 @@ class System:
       tracks: names of the output tracks of the released models with these sizes, or None if they have none.
       window: bp of input that the released models were trained on.
       predict: what users want of the model: one-hot (B, L, 4) -> (B, L or T, K); traceable. None for a model that
-        does not read sequence.
+        reads genes (marks and contacts) and no sequence.
       rename: a tensor's name in any version of the original -> the one in `table`; None if there was one version.
       open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors
         under the table's names, and sizes with what the file tells besides its tensors. None: names are the table's.

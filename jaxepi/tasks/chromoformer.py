@@ -190,16 +190,10 @@ class ChromoformerTask(Task):
         return loss, {"squared_error": loss}
 
     def predictions(self, outputs: ChromoformerOutputs, targets: Batch) -> dict[str, jax.Array]:
-        """One value a gene, as (B, 1, 1): probability of high expression, or log2(RPKM + 1)."""
-        values = outputs.values
-        if self._classes:
-            values = (
-                jax.nn.softmax(values)[:, 1:]
-                if self.objective.probability == "softmax"
-                else jax.nn.sigmoid(values[:, 1:])
-            )
+        """One value a gene, as (B, 1, 1), see `gene_values`."""
+        values = gene_values(outputs, self.objective)
         return {
-            "prediction": values[:, None],
+            "prediction": values[:, None, None],
             "target": targets["value"][:, None, None],
             "mask": targets["counts"][:, None, None],
             "offset": jnp.zeros((values.shape[0], 1), jnp.int32),
@@ -227,6 +221,14 @@ class ChromoformerTask(Task):
         if self.objective.validation_loss == "all_pairs":
             return summary | {"loss_gene_flat": float(losses.all_pairs_error(metrics["gene/pearson"])[0])}
         return summary | {"loss_gene_flat": summary["mse_gene_flat"]}
+
+
+def gene_values(outputs: ChromoformerOutputs, objective: ChromoformerObjective) -> jax.Array:
+    """What is predicted of every gene (B,): the probability of high expression, or log2(RPKM + 1)."""
+    if objective.target == "expression":
+        return outputs.values[:, 0]
+    softmax = objective.probability == "softmax"
+    return jax.nn.softmax(outputs.values)[:, 1] if softmax else jax.nn.sigmoid(outputs.values[:, 1])
 
 
 def frequencies(score: jax.Array) -> jax.Array:

@@ -187,17 +187,24 @@ class RestoredModel:
     meta: Meta  # `manifest` describes the dataset it was trained on, `step` the update
 
 
-def restore_model(workdir: Path | str, which: str = "best") -> RestoredModel:
+def restore_model(workdir: Path | str, which: str | None = None) -> RestoredModel:
     """The model of a run on the default device (on all devices, with several hosts), without its optimizer.
 
     Args:
       workdir: of the run.
-      which: "best" by the monitored validation metric (or the last where none was saved), or "last".
+      which: "best" by the monitored validation metric (or the last where none was saved), or "last"; None for the one
+        that the run's config.report_checkpoint names.
 
     Raises:
       JaxepiError: no such run, no checkpoint yet, or none that can be read.
     """
-    workdir = Path(workdir)
+    restored = _newest_model(Path(workdir), which or "best")
+    if which is None and restored.config.get("report_checkpoint") == "last":
+        return _newest_model(Path(workdir), "last")
+    return restored
+
+
+def _newest_model(workdir: Path, which: str) -> RestoredModel:
     places = [workdir / "best", workdir / "checkpoints"] if which == "best" else [workdir / "checkpoints"]
     found = next((place for place in places if place.is_dir() and any(place.iterdir())), None)
     if found is None:

@@ -17,7 +17,7 @@ from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.tasks.base import Task, make_task
 from jaxepi.train import startup
-from jaxepi.train.checkpoint import RestoredModel, restore_model
+from jaxepi.train.checkpoint import restore_model
 from jaxepi.train.mesh import batch_sharding, make_mesh, state_shardings
 from jaxepi.train.state import make_evaluate_step
 
@@ -90,7 +90,9 @@ def evaluate_run(
     Raises:
       JaxepiError: no run, no checkpoint, no dataset, no split.
     """
-    restored = _restore(workdir, config, checkpoint)
+    if checkpoint is None and config is not None:
+        checkpoint = startup.report_checkpoint(config)
+    restored = restore_model(workdir, checkpoint)
     config = config if config is not None else restored.config
     dataset = startup.find_dataset(config)
     if dataset.fingerprint != restored.meta["fingerprint"]:
@@ -124,15 +126,6 @@ def evaluate_run(
         )
         _say(f"report: {path}")
     return results
-
-
-def _restore(workdir: Path, config: Any, checkpoint: str | None) -> RestoredModel:
-    if checkpoint is None and config is not None:
-        checkpoint = startup.report_checkpoint(config)
-    restored = restore_model(workdir, checkpoint or "best")
-    if checkpoint is None and startup.report_checkpoint(restored.config) == "last":
-        return restore_model(workdir, "last")
-    return restored
 
 
 def _say(text: str) -> None:

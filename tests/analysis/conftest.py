@@ -1,5 +1,6 @@
 """A tiny model with random weights as a file, and a small genome with many CpGs."""
 
+import sys
 from pathlib import Path
 
 import jax
@@ -10,6 +11,8 @@ from flax import nnx
 import jaxepi
 from jaxepi.analysis.predictor import Predictor
 from jaxepi.models.melody import Melody, MelodyConfig
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 WINDOW = 2000
 LENGTHS = {"chr1": 13_000, "chr10": 5_000, "chr2": 2_000, "short": 700}

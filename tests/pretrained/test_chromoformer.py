@@ -9,7 +9,7 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
-from jaxepi.models.chromoformer import ChromoformerConfig
+from jaxepi.models.chromoformer import INPUTS, ChromoformerConfig
 from jaxepi.pretrained import load_released
 from jaxepi.pretrained.chromoformer import SYSTEM, current_name
 from jaxepi.pretrained.table import original_shapes
@@ -70,9 +70,14 @@ def test_a_state_dict_is_recognised_in_any_format(tmp_path, weights):
     np.testing.assert_array_equal(model.head_out.kernel[...], weights["fc_head.2.weight"].T)
 
 
-def test_load_says_that_it_reads_no_sequence(weights):
-    with pytest.raises(JaxepiError, match="a model of chromoformer, which reads no sequence"):
-        jaxepi.load(weights)
+@pytest.mark.parametrize(("file", "expected"), [("model_clf.npz", "prob_softmax"), ("model_reg.npz", "output")])
+def test_released_weights_predict_genes(golden, file, expected):
+    """Inputs of the original's own reader through `jaxepi.load` give the original's predictions."""
+    arrays = golden("chromoformer", file)
+    predictor = jaxepi.load({key[6:]: arrays[key] for key in arrays.files if key.startswith("param:")})
+    inputs = {name: {size: arrays[f"in:{name}/{size}"] for size in (2000, 500, 100)} for name in INPUTS[:5]}
+    values = predictor.predict(inputs | {"interaction_freq": arrays["in:interaction_freq"]}, batch_size=2)
+    np.testing.assert_allclose(values, arrays[f"out:{expected}"].ravel(), rtol=1e-4, atol=2e-5)
 
 
 def test_names_of_older_versions(weights):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from gene_dataset import config_file, shrunk
 
+import jaxepi
+from jaxepi import cli
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import weights_of
 from jaxepi.train.checkpoint import restore_model
@@ -38,6 +40,33 @@ def test_train_evaluate_and_report(name, metric, genes, compilation_cache, tmp_p
     assert 0 < summary["loss_gene_flat"] < 100 and -1 <= summary["spearman_gene_per_track_mean"] <= 1
     assert results["fold2"].windows == []
     assert "gene" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilation_cache, tmp_path):
+    config, run = shrunk("chromoformer_clf", "fold1", genes, compilation_cache), tmp_path / "run"
+    config.steps = 1
+    train(config, run)
+    options = {"checkpoint": "best", "regions": None, "overlap": "once", "tracks": None}
+    cli.predict(run, None, fasta=None, split="fold1", out=tmp_path / "predictions", **options)
+    lines = (tmp_path / "predictions" / "genes.tsv").read_text().splitlines()
+    assert len(lines) == 1 + 12 and lines[1].split("\t")[:4] == ["gene100", "chr0", "10100", "+"]
+    task = {"split": "fold1+fold2", "most_genes": None, "figures": 1}
+    cli.attention(run, None, "best", tmp_path / "attention", genes=["gene102", "gene201"], **task)
+    rows = [line.split("\t") for line in (tmp_path / "attention" / "contacts.tsv").read_text().splitlines()]
+    assert [row[:2] for row in rows[1:]] == [["gene102", "1"], ["gene201", "1"]]
+    assert len(list((tmp_path / "attention" / "figures").iterdir())) == 2
+    predicted = {line.split("\t")[0]: line.split("\t")[7] for line in lines[1:]}
+    again = (tmp_path / "attention" / "genes.tsv").read_text().splitlines()[1].split("\t")
+    assert float(again[7]) == pytest.approx(float(predicted["gene102"]), rel=1e-4)
+    jaxepi.export(restore_model(run).model, tmp_path / "genes.npz")
+    with pytest.raises(JaxepiError, match="--config is needed here, such as --config configs/chromoformer_clf.py"):
+        cli.attention(tmp_path / "genes.npz", None, "best", tmp_path / "x", genes=None, **task)
+    with pytest.raises(JaxepiError, match="predicts the genes of a dataset: leave out --fasta"):
+        cli.predict(run, None, fasta="x.fa", split=None, out=tmp_path / "x", **options)
+    with pytest.raises(JaxepiError, match=r"there is no split 'fold9' \(did you mean"):
+        cli.predict(run, None, fasta=None, split="fold9", out=tmp_path / "x", **options)
+    with pytest.raises(JaxepiError, match=r"has no gene 'gene999' \(did you mean"):
+        cli.attention(run, None, "best", tmp_path / "x", genes=["gene999"], **task)
 
 
 def test_what_nothing_reads_is_neither_trained_nor_decayed(genes, compilation_cache, tmp_path):
