@@ -131,7 +131,10 @@ def _gene(record: Record, found: Attention, task: ChromoformerTask) -> GeneAtten
     }
     others = {
         size: np.stack([
-            *(_shifted(contact_places(end - start, layout), start) for _, start, end in regions),
+            *(
+                _shifted(contact_places(end - start, minus, layout, goal.orient_pcres), start)
+                for _, start, end in regions
+            ),
             *[np.full((layout.bins, 2), -1)] * (goal.max_pcres - len(regions)),
         ]) if goal.max_pcres else np.zeros((0, layout.bins, 2), np.int64)
         for size, layout in layouts.items()

@@ -8,11 +8,19 @@ import numpy as np
 from jaxepi.tasks.chromoformer_regions import Layout
 
 
-def contact_places(length: int, layout: Layout) -> np.ndarray:
-    """Bins of a contact of `length` bp: (nb, 2) int64."""
+def contact_places(length: int, minus: bool, layout: Layout, oriented: bool) -> np.ndarray:
+    """Bins of a contact of `length` bp: (nb, 2) int64.
+
+    Args:
+      length: bp of the contact.
+      minus: whether its gene is on the minus strand.
+      layout: of the bins.
+      oriented: whether the bins of such genes were reversed.
+    """
     used = -(-length // layout.bin_size)
     left = (layout.bins - used + 1) // 2  # an odd bin of padding goes to the left
-    return _intervals(np.arange(layout.bins) - left, used, length, layout.bin_size)
+    found = _intervals(np.arange(layout.bins) - left, used, length, layout.bin_size)
+    return found[::-1] if minus and oriented else found
 
 
 def promoter_places(width: int, span: tuple[int, int], minus: bool, layout: Layout, centred: bool) -> np.ndarray:

@@ -12,17 +12,19 @@ WIDTH, R = 4000, 100
 
 @pytest.mark.parametrize("size", [100, 400, 1000])
 @pytest.mark.parametrize("length", [1, 99, 225, 1000, 3999, 4000])
-def test_contact_bins_lie_where_their_reads_are(size, length):
+@pytest.mark.parametrize("minus", [False, True])
+@pytest.mark.parametrize("oriented", [False, True])
+def test_contact_bins_lie_where_their_reads_are(size, length, minus, oriented):
     layout = Layout(size, R, WIDTH)
-    places = contact_places(length, layout)
+    places = contact_places(length, minus, layout, oriented)
     stretches = -(-length // R)
     sums = jnp.asarray(np.eye(stretches, WIDTH // R, dtype=np.float32)[:, None, :, None])  # one read, anywhere
-    features, known = contact_bins(sums, jnp.full((stretches, 1), length), layout)
+    features, known = contact_bins(sums, jnp.full((stretches, 1), length), jnp.full(stretches, minus), layout, oriented)
     np.testing.assert_array_equal(places[:, 0] >= 0, known[0, 0])
     for stretch in range(stretches):
         (place,) = np.flatnonzero(features[stretch, 0, :, 0])
         assert places[place, 0] <= stretch * R < places[place, 1] <= length
-    covered = places[places[:, 0] >= 0]
+    covered = places[places[:, 0] >= 0][:: -1 if minus and oriented else 1]
     assert covered[0, 0] == 0 and covered[-1, 1] == length
     np.testing.assert_array_equal(covered[1:, 0], covered[:-1, 1])
 
