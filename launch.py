@@ -15,22 +15,11 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, such as configs/melody_mt.py or configs/melody_mt.py:sample."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, log, report. Default runs/<config>.")
-_MODES = [
-    "train",
-    "crossval",
-    "eval",
-    "predict",
-    "impute",
-    "motifs",
-    "effects",
-]  # the last three: models of single sites
+_MODES = ["train", "crossval", "eval", "predict", "impute", "motifs", "effects"]  # the last three: of single sites
 _MODE = flags.DEFINE_enum("mode", "train", _MODES, "What to do.")
 _SPLIT = flags.DEFINE_string("split", None, "Split of the dataset. Default for eval: the config's; otherwise all.")
 _CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint",
-    "best",
-    ["best", "last"],
-    "Which checkpoint of the run. Default for eval: as config.report_checkpoint says; otherwise best.",
+    "checkpoint", "best", ["best", "last"], "Of the run; eval takes config.report_checkpoint unless this is given."
 )
 _FOLDS = flags.DEFINE_list("folds", None, "crossval: train only these of config.dataset.folds. Default: all.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "predict: a released file instead of a run.")
