@@ -77,7 +77,7 @@ def fold_curves(summary: FoldSummary) -> Figure | None:
         tidy(ax, xlabel, ylabel)
         ax.set_xlim(0, 1), ax.set_ylim(0, 1.01)
         ax.set_aspect("equal")
-        legend = ax.legend(fontsize=7.5, frameon=False, loc="lower right" if x == "fpr" else "lower left", title=word)
+        legend = ax.legend(fontsize=7.5, frameon=False, loc="lower right" if x == "fpr" else "best", title=word)
         legend.get_title().set_fontsize(8)
     return figure
 

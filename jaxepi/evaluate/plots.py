@@ -50,6 +50,7 @@ def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> Non
 def loss_curves(history: RunHistory, metric: str | None = None) -> Figure | None:
     """Training loss and its terms, and the validation metric `metric` per split; None if nothing was logged."""
     series, evals = history.series(), _validation_series(history, metric)
+    series = {name: values for name, values in series.items() if name == "loss" or values != series.get("loss")}
     if not series and not evals:
         return None
     panels = bool(series) + bool(evals)

@@ -103,7 +103,8 @@ FOLDS_PAGE = (
 {% for figure in figures %}{{ figure_block(figure) }}{% endfor %}
 <h3>Every metric</h3>
 <p>Mean and standard deviation (n - 1) are over the folds. The column on their right takes the predictions of all folds
-as one set, each by the model that did not see it: scores of different models are then compared with each other.</p>
+as one set, each by the model that did not see it: scores of different models are then compared with each other. A dash
+stands for what is undefined, or cannot be told from the predictions alone.</p>
 <div class="scroll"><table>
 <tr><th>metric</th>{% for fold in folds %}<th class="n">{{ fold.name }}</th>{% endfor %}
 <th class="n">mean &plusmn; sd</th><th class="n">all {{ records }}</th><th>what it is</th></tr>

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
@@ -21,7 +22,7 @@ from jaxepi.train import startup
 from jaxepi.train.checkpoint import to_json
 from jaxepi.train.evaluation import evaluate_run
 from jaxepi.train.folds import check_folds, hold_out
-from jaxepi.train.loop import train
+from jaxepi.train.loop import check_same_run, train
 from jaxepi.train.runlog import finite
 
 
@@ -45,6 +46,8 @@ def cross_validate(config: Any, workdir: Path, only: Sequence[str] | None = None
     folds = check_folds(config)
     chosen = check_chosen(folds, only)
     dataset = check_before(config, workdir, folds)
+    for fold in chosen:
+        check_run(of_fold(config, fold), workdir / fold)
     for number, fold in enumerate(folds, start=1):
         if fold not in chosen:
             continue
@@ -56,6 +59,8 @@ def cross_validate(config: Any, workdir: Path, only: Sequence[str] | None = None
         if train(own, place) == "interrupted":
             return "interrupted"
         evaluate_run(place, own, None, report=config.report)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("folds")  # process 0 has written evaluations and reports
     results = {fold: finished(of_fold(config, fold), dataset, workdir / fold) for fold in folds}
     known = {fold: result for fold, result in results.items() if result is not None}
     if changed := next((fold for fold in chosen if fold not in known), None):
@@ -127,6 +132,13 @@ def check_before(config: Any, workdir: Path, folds: Sequence[str]) -> Dataset:
     if config.dataset.test_split:
         dataset.split(config.dataset.test_split).close()
     return dataset
+
+
+def check_run(config: Any, place: Path) -> None:
+    """Raises JaxepiError if the run at `place` cannot go on under this config, as `train` would only say later."""
+    before = read_log(place / "log.jsonl").start.get("config")
+    if before and any((place / "checkpoints").glob("[0-9]*")):
+        check_same_run(before, finite(to_json(config)), place)
 
 
 def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:

@@ -300,6 +300,32 @@ def test_wrong_region_files_name_gene_and_file(genes, refused):
     assert "gene D of" in (sentence := refused(genes.npy())) and str(promoter) in sentence
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("region", "gene", "array", "what"),
+    [
+        ("chr7:0-40000", "D", None, "needs the array of its promoter"),
+        ("chr7:50000-50250", "D", None, "needs the array of its neighbour"),
+        ("chr7:50000-50250", "D", np.zeros((3, 250)), "has 3 marks in"),
+        ("chr1:10000-50000", "A", np.zeros((1, 40_000)), "has 1 marks in"),
+        ("chr1:80000-81000", "A", np.zeros((2, 990)), "has a neighbour array of 990 bp in"),
+        ("chr1:10000-50000", "A", np.zeros((2, 40_100)), "has a promoter array of 40100 bp in"),
+        ("chr7:50000-50250", "D", np.full((2, 250), np.nan), "has depths below 0 or not finite in"),
+        ("chr7:50000-50250", "D", b"no array", "missing or damaged"),
+    ],
+)
+def test_each_wrong_region_file_is_named_with_its_gene(genes, refused, region, gene, array, what, processes):
+    path = genes.folder / "npy" / f"{region}.npy"
+    if array is None:
+        path.unlink()
+    elif isinstance(array, bytes):
+        path.write_bytes(array)
+    else:
+        np.save(path, array)
+    sentence = refused(genes.npy(), "--processes", processes)
+    assert f"gene {gene} " in sentence and what in sentence and str(path) in sentence
+
+
 def test_wrong_metadata_names_gene_and_file(genes, refused):
     table = genes.folder / "meta.csv"
     text = table.read_text()

@@ -161,6 +161,8 @@ def test_loss_curves_of_short_and_long_runs():
         return RunHistory({}, {}, train, evals)
 
     assert plots.loss_curves(history(0, {}), "auc") is None
+    alone = {step: {"loss": 1 / step, "terms": {"entropy": 1 / step}} for step in range(1, 5)}
+    assert len(plots.loss_curves(RunHistory({}, {}, alone, {})).axes[0].lines) == 1
     short = plots.loss_curves(history(2, {}), "auc")
     assert len(short.axes) == 1 and len(short.axes[0].lines) == 2
     both = plots.loss_curves(history(400, {"valid": {10: {"auc": 0.7}, 20: {"auc": None}}}), "auc")

@@ -1,4 +1,6 @@
 import dataclasses
+import runpy
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -143,38 +145,11 @@ def test_full_size_formula_weights_on_demo_genes(golden, demo_genes, kind, outpu
     np.testing.assert_allclose(values, arrays[f"out:{kind}"], rtol=0, atol=2e-5)
 
 
-def torch_weights(shapes, outputs, seed=123):
-    """What torch draws for the original's layers in the order of their construction."""
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(seed)
-    drawn = {}
-
-    def draw(name):
-        rows, columns = shapes[f"{name}.weight"]
-        layer = torch.nn.Linear(columns, rows, bias=f"{name}.bias" in shapes)
-        drawn.update({f"{name}.{key}": value.detach().numpy() for key, value in layer.named_parameters()})
-
-    def layers(prefix, count, attention):
-        for i in range(count):
-            for part in (*(f"self_att.{name}" for name in attention), "self_att.ff", "ff.l1", "ff.l2"):
-                draw(f"{prefix}.transformer.layers.{i}.{part}")
-
-    for size in (2000, 500, 100):
-        draw(f"embed.{size}.lin_proj")
-        layers(f"embed.{size}", 1, ("w_bias", "att"))
-    for size in (2000, 500, 100):
-        draw(f"pairwise_interaction.{size}.lin_proj_p")
-        draw(f"pairwise_interaction.{size}.lin_proj_pcre")
-        layers(f"pairwise_interaction.{size}", 2, ("p_att", "c_att"))
-    for size in (2000, 500, 100):
-        layers(f"regulation.{size}", 6, ("w_bias", "att"))
-    draw("fc_head.0")
-    if outputs == 1:  # the regressor first draws the classifier's head
-        torch.nn.Linear(128, 2)
-        draw("fc_head.0")
-    draw("fc_head.2")
-    constant = {name: np.full(s, name.rpartition(".")[2] != "bias", np.float32) for name, s in shapes.items()}
-    return constant | drawn
+def torch_weights(shapes, outputs):
+    """What torch draws for the original's layers with seed 123."""
+    pytest.importorskip("torch")
+    path = Path(__file__).parents[2] / "benchmarks" / "torch_chromoformer.py"
+    return runpy.run_path(str(path))["seeded_weights"](shapes, outputs)
 
 
 @pytest.mark.parametrize(("kind", "outputs", "target"), [("clf", 2, "label"), ("reg", 1, "expression")])
@@ -276,7 +251,7 @@ def test_padding_rows_and_unknown_labels_count_nowhere():
 
         def evaluate(records, task=task, model=model):
             inputs, targets = prepared(task, records)
-            outputs = task.apply(model, inputs)
+            outputs = nnx.jit(task.apply)(model, inputs)
             loss = task.loss(outputs, targets)[0]
             return float(loss), task.summarize(task.metrics(outputs, targets))["loss_gene_flat"]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,10 +121,15 @@ def test_an_evaluation_of_another_checkpoint_or_without_report_is_made_again(who
     restore(workdir / "fold1")
 
 
-def test_another_config_is_refused_and_more_steps_go_on(whole, genes, compilation_cache):
+def test_another_config_is_refused_and_more_steps_go_on(whole, genes, compilation_cache, tmp_path):
     workdir, _ = whole
     with pytest.raises(JaxepiError, match=r"config\.seed is 7, but .*fold1 was started with 42"):
         cross_validate(small(genes, compilation_cache, seed=7), workdir)
+    other = tmp_path / "other"
+    shutil.copytree(workdir / "fold2", other / "fold2")
+    with pytest.raises(JaxepiError, match=r"config\.seed is 7, but .*fold2 was started with 42"):
+        cross_validate(small(genes, compilation_cache, seed=7), other)
+    assert not (other / "fold1").exists()
     more = small(genes, compilation_cache, steps=3, report=False)
     assert cross_validate(more, workdir, ["fold1"]) == "finished"
     summary = json.loads((workdir / "crossval.json").read_text())
