@@ -129,7 +129,13 @@ def _gene(record: Record, found: Attention, task: ChromoformerTask) -> GeneAtten
         size: _shifted(promoter_places(goal.promoter_width, span, minus, layout, goal.centre_tss), left)
         for size, layout in layouts.items()
     }
-    others = {size: _of_contacts(regions, layout, goal.max_pcres) for size, layout in layouts.items()}
+    others = {
+        size: np.stack([
+            *(_shifted(contact_places(end - start, layout), start) for _, start, end in regions),
+            *[np.full((layout.bins, 2), -1)] * (goal.max_pcres - len(regions)),
+        ]) if goal.max_pcres else np.zeros((0, layout.bins, 2), np.int64)
+        for size, layout in layouts.items()
+    }  # fmt: skip
     by_size = np.stack([found.regulation[size].mean(axis=(0, 1), dtype=np.float64) for size in sizes])
     finest = min(sizes)
     profile = found.contacts[finest].mean(axis=(1, 2), dtype=np.float64)
@@ -177,14 +183,6 @@ def distance_to_tss(record: Mapping[str, object], region: Region) -> int | None:
         return None
     along = (start + end) // 2 - int(record["start"])
     return -along if record["minus"] else along
-
-
-def _of_contacts(regions: Sequence[Region], layout: Layout, most: int) -> np.ndarray:
-    """Where the bins of contacts lie on the chromosome: (most, nb, 2), -1 where padded or absent."""
-    places = np.full((most, layout.bins, 2), -1, np.int64)
-    for own, (_, start, end) in zip(places, regions, strict=False):
-        own[:] = _shifted(contact_places(end - start, layout), start)
-    return places
 
 
 def _shifted(places: np.ndarray, by: int) -> np.ndarray:
