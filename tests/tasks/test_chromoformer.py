@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from chromoformer_genes import make_task, record
+from chromoformer_genes import MARKS, make_task, record
 from flax import nnx
 
 import jaxepi
@@ -383,3 +383,21 @@ def test_configs_that_do_not_fit(model, task, message):
     model = {"bin_sizes": (400, 100), **model}
     with pytest.raises(JaxepiError, match=message):
         make_task(model, {"promoter_width": 4000, "region_width": 4000, **task}, marks=["a"], promoter_length=4000)
+
+
+class DemoGenes(list):
+    """Records with what describes them."""
+
+    manifest = {"system": "chromoformer", "marks": MARKS[::-1], "resolution": 100, "promoter_length": 40_000}
+
+
+def test_released_weights_read_records_as_the_original_does(golden, demo_genes):
+    """`jaxepi.load` alone, without a config, gives the original's predictions for a dataset's records."""
+    arrays = golden("chromoformer", "full_size_formula_weights.npz")
+    predictor = jaxepi.load(formula_weights(full_size_shapes(2)))
+    records = demo_genes(arrays["in:genes"].astype(str).tolist())
+    assert {gene["minus"] for gene in records} == {0, 1}
+    # marks are found by name
+    genes = DemoGenes(r | {key: r[key][:, ::-1] for key in ("promoter_sum", "pcre_sum")} for r in records)
+    expected = np.exp(arrays["out:clf"])
+    np.testing.assert_allclose(predictor.predict(genes), (expected / expected.sum(1, keepdims=True))[:, 1], atol=2e-5)
