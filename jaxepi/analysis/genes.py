@@ -95,7 +95,7 @@ class GenePredictor(PlacedModel):
         """
         if section is None:
             target = "label" if model.config.outputs == 2 else "expression"
-            section = {"target": target, "centre_tss": False}
+            section = {"target": target, "centre_tss": False, "orient_pcres": False}
         objective = from_section(ChromoformerObjective, section, "config.task")
         if not objective.marks and model.config.marks == len(MARKS):
             objective = dataclasses.replace(objective, marks=MARKS)
