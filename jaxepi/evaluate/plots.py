@@ -60,7 +60,7 @@ def loss_curves(history: RunHistory, metric: str | None = None) -> Figure | None
         ax = axes.pop(0)
         for number, (name, (steps, values)) in enumerate(series.items()):
             color = INK if name == "loss" else SERIES[(number - 1) % len(SERIES)]
-            label = "loss (all terms)" if name == "loss" else literal(name.replace("_", " "))
+            label = "loss (all terms)" if name == "loss" and len(series) > 1 else literal(name.replace("_", " "))
             many = len(values) > 120
             marker = "o" if len(values) < 3 else None
             ax.plot(steps, values, color=color, lw=0.7 if many else 1.5, alpha=0.35 if many else 1, marker=marker, ms=4,

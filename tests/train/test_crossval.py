@@ -196,6 +196,13 @@ def test_a_fold_of_a_config_is_its_variant():
             assert of_fold(module.get_config(), fold) == module.get_config(fold)
 
 
+def test_an_unknown_fold_is_refused():
+    with pytest.raises(
+        JaxepiError, match=r"There is no fold 'fold9' \(did you mean 'fold\d'\?\); config.dataset.folds"
+    ):
+        of_fold(config_file("chromoformer_clf").get_config(), "fold9")
+
+
 def launch(workdir, genes, cache):
     fields = SMALL | {
         "dataset.path": genes, "compilation_cache": cache, "eval_batch_size": 8, "model.width": 8, "save_every": 1,
