@@ -6,7 +6,7 @@ The genes (H1 cells, E003, hg19) lie on chr1, 5, 6, 8, 14 and Y, all in split 1 
 model of fold 1 has seen none of them. Here they are dealt out to four folds by chromosome and cross-validated by
 `launch.py --mode crossval`: each fold is predicted by a network trained from scratch on the other 66 to 81 genes, with
 the weights of the last epoch, so that nothing is chosen on held-out genes. `:modern` settings, 30 epochs in batches of
-16; `--small` takes the narrow network and the learning rate of benchmarks/chromoformer_synthetic.py.
+16; `--small` takes the narrow network and the learning rate of `:sample`.
 
 Beside it stand regressions on the mean depth around the start site, fitted on the same folds; the original's released
 models on the same genes, trained on all genes of the three other splits (for orientation: they learned from two hundred
@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from chromoformer_synthetic import SMALL
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -60,22 +59,17 @@ def prepare(data: Path, work: Path) -> tuple[Path, float]:
 
 def train(work: Path, target: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Cross-validation by launch.py: its summary, and minutes of training."""
-    run = work / KINDS[target]
+    run, variant = work / KINDS[target], "sample" if arguments.small else "modern"
     command = [
-        sys.executable, "launch.py", f"--config=configs/chromoformer_{KINDS[target]}.py:modern", "--mode=crossval",
+        sys.executable, "launch.py", f"--config=configs/chromoformer_{KINDS[target]}.py:{variant}", "--mode=crossval",
         f"--workdir={run}", f"--config.dataset.path={work / 'dataset'}", "--config.batch_size=16",
         f"--config.steps={arguments.epochs}", "--config.eval_every=0", "--config.save_every=0",
     ]  # fmt: skip
-    changes = [f"--config.{change}" for change in (*(small() if arguments.small else ()), *arguments.set)]
+    changes = [f"--config.{change}" for change in arguments.set]
     subprocess.run([*command, *changes], cwd=ROOT, check=True, stdout=sys.stderr)
     summary = json.loads((run / "crossval.json").read_text())
     ends = [json.loads((run / fold / "log.jsonl").read_text().splitlines()[-1]) for fold in SPLITS]
     return summary | {"minutes": sum(end["minutes"] for end in ends)}
-
-
-def small() -> list[str]:
-    """The sizes and the learning rate of the small network."""
-    return [f"{k}={v}" for k, v in SMALL.items() if k.startswith("model.") or k == "optimizer.learning_rate"]
 
 
 def held_out(work: Path, target: str) -> tuple[np.ndarray, np.ndarray]:
