@@ -66,7 +66,7 @@ def main() -> None:
     started, folds = time.monotonic(), [f"fold{fold}" for fold in arguments.folds]
     with tempfile.TemporaryDirectory() as temporary:
         work = (arguments.work or Path(temporary)).absolute()
-        best = prepare(work, arguments.genes, arguments.seed)["splits"]
+        best = prepare(work, arguments.genes, arguments.seed)["folds"]
         result: dict[str, Any] = {"benchmark": "chromoformer_synthetic", "genes": arguments.genes, "metric": METRIC}
         runs = {
             name: train(work, folds, contacts, arguments.epochs, arguments.set_field)
