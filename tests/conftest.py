@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 _PLACES = (Path(__file__).parent / "golden", Path(__file__).parents[2] / "shared" / "golden")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Compiled programs of a module are of no use to the next; kept, they would fill gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
