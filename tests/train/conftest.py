@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -63,6 +64,21 @@ def genes(tmp_path_factory) -> Path:
 def compilation_cache(tmp_path_factory) -> Path:
     """Programs compiled by one test are there for the next, also in other processes."""
     return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly(compilation_cache):
+    """For tests of small models, where compilation is most of the time: few optimizations, and once a program."""
+    cache = {
+        "jax_compilation_cache_dir": str(compilation_cache),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    before = {name: getattr(jax.config, name) for name in cache} | {"jax_disable_most_optimizations": False}
+    for name, value in (cache | {"jax_disable_most_optimizations": True}).items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from jaxepi.train.checkpoint import restore_model
 from jaxepi.train.evaluation import evaluate_run
 from jaxepi.train.loop import train
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def lines(workdir, kind):
     return [r for r in map(json.loads, (workdir / "log.jsonl").read_text().splitlines()) if r["kind"] == kind]
@@ -38,8 +40,13 @@ def test_train_evaluate_and_report(name, metric, genes, compilation_cache, tmp_p
     summary = results["fold2"].summary
     assert summary[f"{metric}_gene_per_track_mean"] == evaluations[-1]["metrics"][f"{metric}_gene_per_track_mean"]
     assert 0 < summary["loss_gene_flat"] < 100 and -1 <= summary["spearman_gene_per_track_mean"] <= 1
-    assert results["fold2"].windows == []
-    assert "gene" in (tmp_path / "report" / "report.html").read_text()
+    assert results["fold2"].windows == [] and results["fold2"].step == 6 * batches
+    assert results["fold2"].unit == ("" if metric == "auc" else "log2(RPKM + 1)")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "12 genes, 12 of known expression" in page and "windows" not in page
+    figures = {path.name for path in (tmp_path / "report" / "figures").iterdir()}
+    kinds = ("classes", "reliability", "roc_pr") if metric == "auc" else ("density",)
+    assert figures == {"loss_curves.png", *(f"fold2_{kind}.png" for kind in kinds)}
 
 
 def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilation_cache, tmp_path):

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from gene_dataset import config_file, shrunk
@@ -19,23 +18,12 @@ from jaxepi.train import crossval
 from jaxepi.train.crossval import cross_validate, of_fold
 
 ROOT = Path(__file__).parents[2]
-CACHE_FIELDS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SMALL = {"model.bin_sizes": (500,), "steps": 2, "dataset.folds": ("fold1", "fold2"), "batch_size": 4, "log_every": 1}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(compilation_cache):
-    """All folds of one config are the same program."""
-    before = {name: getattr(jax.config, name) for name in CACHE_FIELDS}
-    jax.config.update("jax_compilation_cache_dir", str(compilation_cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
-def small(genes, cache, name="chromoformer_clf", **changes):
-    config = shrunk(name, "fold1", genes, cache)
+def small(genes, cache, **changes):
+    config = shrunk("chromoformer_clf", "fold1", genes, cache)
     with config.ignore_type():
         config.update_from_flattened_dict(SMALL | changes)
     return config
@@ -137,7 +125,7 @@ def test_another_config_is_refused_and_more_steps_go_on(whole, genes, compilatio
 
 
 def test_a_stop_between_training_and_evaluation_costs_no_training(genes, compilation_cache, tmp_path, monkeypatch):
-    config = small(genes, compilation_cache, name="chromoformer_reg", report=True)
+    config = small(genes, compilation_cache)
     evaluate, trained = crossval.evaluate_run, []
 
     def stop(place, *more, **named):
@@ -156,12 +144,7 @@ def test_a_stop_between_training_and_evaluation_costs_no_training(genes, compila
     assert trained == ["fold2"]
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "fold2" / "log.jsonl").read_text().splitlines()]
     assert kinds.count("train") == 6 and kinds[-2:] == ["start", "end"]
-    metrics = json.loads((tmp_path / "crossval.json").read_text())["metrics"]
-    assert list(metrics)[:4] == [f"{value}_gene_per_track_mean" for value in ("pearson", "spearman", "r2", "mse")]
-    assert sorted(p.name for p in (tmp_path / "report" / "figures").iterdir()) == [
-        "fold_scatter.png",
-        "fold_values.png",
-    ]
+    assert len(json.loads((tmp_path / "crossval.json").read_text())["folds"]) == 2
 
 
 @pytest.mark.parametrize(
