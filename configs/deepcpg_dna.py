@@ -7,7 +7,7 @@ Data      GRCm38 and the single-cell profiles of GSE56879 (Smallwood et al. 2014
           Split by chromosome as in the paper: train 1 3 5 7 9 11, test 2 4 6 8 10 12, validation the others.
 Run       python launch.py --config configs/deepcpg_dna.py --workdir runs/deepcpg_dna
 Hardware  any GPU (4.1 M parameters, batch 128), or a CPU for a few cells. Hours are not published; one core of an AMD
-          EPYC trains on 400 sites/s (benchmarks/deepcpg_speed.py), a million sites in 42 minutes.
+          EPYC trains on 440 sites/s (benchmarks/deepcpg_speed.py), a million sites in 38 minutes.
 Expected  Not published for the DNA network alone. The three stages are this config, deepcpg_cpg.py and
           deepcpg_joint.py, whose header has the figures. Metric: auc_cpg_per_track_mean = per cell the area under the
           ROC curve over the observed sites of the split, then the mean over cells.

@@ -7,7 +7,7 @@ Run       python launch.py --config configs/deepcpg_dna.py --workdir runs/deepcp
           python launch.py --config configs/deepcpg_joint.py --workdir runs/deepcpg_joint
           Other sources of the two networks, such as released files:
           --config.init_from="('serum_dna.h5::dna.*','serum_cpg.h5::cpg.*')"
-Hardware  any GPU (5.5 M parameters with 18 cells, batch 128); one core of an AMD EPYC trains on 316 sites/s with
+Hardware  any GPU (5.5 M parameters with 18 cells, batch 128); one core of an AMD EPYC trains on 326 sites/s with
           nothing frozen (benchmarks/deepcpg_speed.py)
 Expected  Mean over cells of the AUC per cell (auc_cpg_per_track_mean). Of a re-implementation trained by the CpG
           Transformer project (validation chr5, test chr10): serum 0.902, 2i 0.848, HCC 0.969.
