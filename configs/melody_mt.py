@@ -81,9 +81,9 @@ def _correct(config: ConfigDict) -> None:
 def _sample(config: ConfigDict, smoke: bool) -> None:
     """The embedded sample: a few synthetic megabases with rules that can be learned."""
     _correct(config)
-    config.dataset.sample = "sample"
+    config.dataset.sample = "melody-sample"
     config.dataset.path = "data/sample/dataset"
-    config.dataset.command = "python -m data_prep sample --out data/sample"
+    config.dataset.command = "python -m data_prep melody-sample --out data/sample"
     config.model.width = 8 if smoke else 16
     config.task.reverse_complement = True
     config.batch_size, config.eval_batch_size = 4, 4

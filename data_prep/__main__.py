@@ -11,9 +11,9 @@ COMMANDS = {
     "melody": ("data_prep.melody_cli", "FASTA + methylation BigWigs to windows for Melody ST, MT and G"),
     "deepcpg": ("data_prep.deepcpg_cli", "CpG profiles of single cells (+ FASTA) to CpG sites for DeepCpG"),
     "chromoformer": ("data_prep.chromoformer_cli", "histone marks, contacts and expression to genes for Chromoformer"),
+    "melody-sample": ("data_prep.melody_sample", "a small synthetic genome with methylation tracks"),
     "deepcpg-sample": ("data_prep.deepcpg_sample", "a synthetic genome with methylation states of single cells"),
     "chromoformer-sample": ("data_prep.chromoformer_sample", "a synthetic genome whose contacts drive expression"),
-    "sample": ("data_prep.sample", "a small synthetic genome with tracks, as ordinary FASTA and BigWig files"),
 }
 INTERRUPTED = 130
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import sample, synthetic
+from data_prep import melody_sample as sample
+from data_prep import synthetic
 from data_prep.__main__ import main
 from jaxepi.data import open_dataset
 from jaxepi.errors import JaxepiError
@@ -20,7 +21,7 @@ FILES = {"genome.fa", "tracks.csv", "README.md", "ceiling.json", *(f"{track.name
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw files and dataset of a small sample, made by the command line."""
     out = tmp_path_factory.mktemp("sample") / "out"
-    assert main(["sample", "--out", str(out), "--megabases", str(SMALL), "--seed", "3"]) == 0
+    assert main(["melody-sample", "--out", str(out), "--megabases", str(SMALL), "--seed", "3"]) == 0
     return out
 
 
@@ -65,12 +66,12 @@ def test_records_hold_what_the_rules_gave(made: Path) -> None:
 
 def test_a_rerun_does_nothing(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
-    assert main(["sample", "--out", str(made), "--megabases", str(SMALL), "--seed", "3"]) == 0
+    assert main(["melody-sample", "--out", str(made), "--megabases", str(SMALL), "--seed", "3"]) == 0
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
 
 
 def test_other_arguments_are_refused_with_the_difference(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sample", "--out", str(made), "--megabases", str(SMALL)]) == 2
+    assert main(["melody-sample", "--out", str(made), "--megabases", str(SMALL)]) == 2
     assert "error: " + str(made) in (errors := capsys.readouterr().err) and "with seed 3, not 0" in errors
 
 

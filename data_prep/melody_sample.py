@@ -1,4 +1,4 @@
-"""`python -m data_prep sample`: a small synthetic genome whose methylation follows rules that a model can learn.
+"""`python -m data_prep melody-sample`: a small synthetic genome whose methylation follows rules that a model can learn.
 
 The genome and four tracks are written as ordinary FASTA and BigWig files and then go through the path that users' own
 files take (`python -m data_prep melody`). As the rules are known, so is the best that any model can reach on the noisy
@@ -141,7 +141,7 @@ def _readme(seed: int, megabases: float) -> str:
     noise = f"hidden noise, normal with standard deviation {HIDDEN_NOISE}, drawn for each CpG and track"
     return f"""# Synthetic sample (seed {seed}, {megabases} Mb)
 
-Made by `python -m data_prep sample`. Nothing here is measured. {describe(TRACKS, noise)}
+Made by `python -m data_prep melody-sample`. Nothing here is measured. {describe(TRACKS, noise)}
 Reads are Poisson with a gamma-distributed mean of {MEAN_DEPTH:.0f}, methylated reads binomial. {UNCOVERED:.0%} of the
 CpGs are recorded as -1 (not covered), {RECORDLESS:.0%} have no record, and neither have any CpGs in one stretch of
 {DARK_LENGTH[0]} to {DARK_LENGTH[1]} bp every {BP_PER_DARK_STRETCH // 1000} kb.
@@ -159,14 +159,14 @@ def prepare(out: Path, seed: int = 0, megabases: float = 12.0) -> dict[str, Any]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="data_prep sample", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="data_prep melody-sample", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for raw/ and dataset/")
     parser.add_argument("--seed", type=int, default=0, help="seed of genome and measurements")
     parser.add_argument("--megabases", type=float, default=12.0, help="size of the genome in Mb")
     parser.add_argument("--raw-only", action="store_true", help="stop before the dataset is prepared")
     options = parser.parse_args(argv)
     print(
-        f"sample: synthetic genome of {options.megabases} Mb and {len(TRACKS)} tracks in {options.out / 'raw'}",
+        f"melody-sample: synthetic genome of {options.megabases} Mb and {len(TRACKS)} tracks in {options.out / 'raw'}",
         flush=True,
     )
     prepare(options.out, options.seed, options.megabases)
