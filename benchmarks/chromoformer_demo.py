@@ -21,18 +21,17 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import run_program, work_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import open_dataset  # noqa: E402
-from jaxepi.errors import JaxepiError  # noqa: E402
 from jaxepi.evaluate import exact  # noqa: E402
 
 FOLDS = ("1=chr1", "2=chr6", "3=chr5", "4=chr8,chr14,chrY")
@@ -255,16 +254,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.data / "demo_regions.npz").is_file():
         raise SystemExit(f"error: there are no demo genes in {arguments.data}; give their place with --data")
-    with tempfile.TemporaryDirectory() as temporary:
-        work = (arguments.work or Path(temporary)).absolute()
-        work.mkdir(parents=True, exist_ok=True)
+    with work_folder(arguments.work) as work:
         started = time.monotonic()
         result = measure(arguments.data, work, arguments)
         print(json.dumps(result | {"seconds": round(time.monotonic() - started)}))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (JaxepiError, subprocess.CalledProcessError) as problem:
-        raise SystemExit(f"error: {problem}") from None
+    run_program(main)

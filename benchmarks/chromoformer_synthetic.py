@@ -13,12 +13,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from measure import run_program, work_folder
+
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 METRIC = "auc_gene_per_track_mean"
 MODELS = {"with_contacts": 8, "promoter_only": 0}  # contacts that the model sees
 
@@ -64,8 +66,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the files and the runs; default: a temporary one")
     arguments = parser.parse_args()
     started, folds = time.monotonic(), [f"fold{fold}" for fold in arguments.folds]
-    with tempfile.TemporaryDirectory() as temporary:
-        work = (arguments.work or Path(temporary)).absolute()
+    with work_folder(arguments.work) as work:
         best = prepare(work, arguments.genes, arguments.seed)["folds"]
         result: dict[str, Any] = {"benchmark": "chromoformer_synthetic", "genes": arguments.genes, "metric": METRIC}
         runs = {
@@ -91,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

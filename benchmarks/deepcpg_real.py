@@ -22,19 +22,18 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import run_program, work_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import Dataset, open_dataset  # noqa: E402
-from jaxepi.errors import JaxepiError  # noqa: E402
 from jaxepi.evaluate.exact import auc  # noqa: E402
 
 BLOCK = 100_000  # bp of imr90 that belong to one split
@@ -239,16 +238,11 @@ def main() -> None:
     folder = arguments.data / FOLDERS[arguments.set]
     if not folder.is_dir():
         raise SystemExit(f"error: there is no data set in {folder}; give its place with --data")
-    with tempfile.TemporaryDirectory() as temporary:
-        work = (arguments.work or Path(temporary)).absolute()
-        work.mkdir(parents=True, exist_ok=True)
+    with work_folder(arguments.work) as work:
         started = time.monotonic()
         result = measure(arguments.set, work, arguments)
         print(json.dumps(result | {"seconds": round(time.monotonic() - started)}))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (JaxepiError, subprocess.CalledProcessError) as problem:
-        raise SystemExit(f"error: {problem}") from None
+    run_program(main)

@@ -3,6 +3,7 @@
 Imports jax only where a measurement concerns it, so that benchmarks of data preparation stay free of it.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -10,9 +11,11 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +169,22 @@ def _processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def work_folder(chosen: Path | None) -> Iterator[Path]:
+    """A folder for datasets and runs: the chosen one, made if needed and kept, or else a temporary one."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (chosen or Path(temporary)).absolute()
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Runs a program that calls commands; what goes wrong in one of them is one line, below what it said itself."""
+    from jaxepi.errors import JaxepiError
+
+    try:
+        main()
+    except (JaxepiError, subprocess.CalledProcessError) as problem:
+        raise SystemExit(f"error: {problem}") from None

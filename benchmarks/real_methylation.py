@@ -15,18 +15,17 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import run_program, work_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import open_dataset  # noqa: E402
-from jaxepi.errors import JaxepiError  # noqa: E402
 from jaxepi.evaluate.exact import auc  # noqa: E402
 from jaxepi.genome import Genome  # noqa: E402
 
@@ -176,9 +175,7 @@ def main() -> None:
         raise SystemExit(
             f"error: there is no data set in {arguments.data / chosen['folder']}; give its place with --data"
         )
-    with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary)
-        work.mkdir(parents=True, exist_ok=True)
+    with work_folder(arguments.work) as work:
         started = time.monotonic()
         dataset_path = prepare(chosen, arguments.data, work)
         dataset = open_dataset(dataset_path)
@@ -196,7 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (JaxepiError, subprocess.CalledProcessError) as problem:
-        raise SystemExit(f"error: {problem}") from None
+    run_program(main)

@@ -6,7 +6,6 @@ window around the promoter, so a model without contacts cannot see it. As the ru
 model with and one without contacts can reach (ceiling.json).
 """
 
-import argparse
 import json
 import os
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from data_prep.folds import PAPER
-from data_prep.synthetic import auc, make_raw, pearson
+from data_prep.synthetic import Size, auc, make_raw, pearson, run_sample
 from jaxepi.errors import JaxepiError
 
 FORMAT = 2  # raised when the same arguments would give other files
@@ -235,16 +234,12 @@ def arguments(raw: Path) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="data_prep chromoformer-sample", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for raw/ and dataset/")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all that is drawn (default: %(default)s)")
-    parser.add_argument("--genes", type=int, default=1200, help="number of genes (default: %(default)s)")
-    parser.add_argument("--raw-only", action="store_true", help="stop before the dataset is prepared")
-    options = parser.parse_args(argv)
-    print(f"chromoformer-sample: {options.genes} genes in {options.out / 'raw'}", flush=True)
-    prepare(options.out, options.seed, options.genes)
-    if options.raw_only:
-        return 0
-    from data_prep import chromoformer_cli
-
-    return chromoformer_cli.main([*arguments(options.out / "raw"), "--out", os.fspath(options.out / "dataset")])
+    return run_sample(
+        "chromoformer",
+        argv,
+        Size("genes", 1200, "number of genes"),
+        about=__doc__.splitlines()[0],
+        headline="{} genes",
+        prepare=prepare,
+        arguments=arguments,
+    )

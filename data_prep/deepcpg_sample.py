@@ -5,7 +5,6 @@ users' own files take (`python -m data_prep deepcpg`). What the sequence does no
 a cell, so the neighbours help. As the rules are known, so is the best that any model can reach (ceiling.json).
 """
 
-import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from data_prep.synthetic import (
     DENSITY_MIDDLE,
     WINDOW,
+    Size,
     Track,
     auc,
     cpg_positions,
@@ -27,6 +27,7 @@ from data_prep.synthetic import (
     make_raw,
     motifs_of,
     rule_logits,
+    run_sample,
     write_fasta,
 )
 from jaxepi.errors import JaxepiError
@@ -153,16 +154,12 @@ def arguments(raw: Path) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="data_prep deepcpg-sample", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for raw/ and dataset/")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all that is drawn (default: %(default)s)")
-    parser.add_argument("--megabases", type=float, default=3.0, help="size of the genome (default: %(default)s)")
-    parser.add_argument("--raw-only", action="store_true", help="stop before the dataset is prepared")
-    options = parser.parse_args(argv)
-    print(f"deepcpg-sample: {len(cell_names())} cells in {options.out / 'raw'}", flush=True)
-    prepare(options.out, options.seed, options.megabases)
-    if options.raw_only:
-        return 0
-    from data_prep import deepcpg_cli
-
-    return deepcpg_cli.main([*arguments(options.out / "raw"), "--out", os.fspath(options.out / "dataset")]) or 0
+    return run_sample(
+        "deepcpg",
+        argv,
+        Size("megabases", 3.0, "size of the genome in Mb"),
+        about=__doc__.splitlines()[0],
+        headline=f"{len(cell_names())} cells",
+        prepare=prepare,
+        arguments=arguments,
+    )

@@ -5,7 +5,6 @@ files take (`python -m data_prep melody`). As the rules are known, so is the bes
 measurements; it is written beside them (ceiling.json).
 """
 
-import argparse
 import json
 import os
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from data_prep.synthetic import (
     WINDOW,
+    Size,
     Track,
     auc,
     cpg_positions,
@@ -26,6 +26,7 @@ from data_prep.synthetic import (
     motifs_of,
     pearson,
     rule_logits,
+    run_sample,
     stretches,
     write_fasta,
 )
@@ -157,22 +158,19 @@ def prepare(out: Path, seed: int = 0, megabases: float = 12.0) -> dict[str, Any]
     return make_raw(out, arguments, lambda folder: write_raw(folder, seed, megabases))
 
 
+def arguments(raw: Path) -> list[str]:
+    """Options of `data_prep melody` for the files of a sample."""
+    return ["--fasta", os.fspath(raw / "genome.fa"), "--tracks", os.fspath(raw / "tracks.csv")]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="data_prep melody-sample", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for raw/ and dataset/")
-    parser.add_argument("--seed", type=int, default=0, help="seed of genome and measurements")
-    parser.add_argument("--megabases", type=float, default=12.0, help="size of the genome in Mb")
-    parser.add_argument("--raw-only", action="store_true", help="stop before the dataset is prepared")
-    options = parser.parse_args(argv)
-    print(
-        f"melody-sample: synthetic genome of {options.megabases} Mb and {len(TRACKS)} tracks in {options.out / 'raw'}",
-        flush=True,
+    return run_sample(
+        "melody",
+        argv,
+        Size("megabases", 12.0, "size of the genome in Mb"),
+        about=__doc__.splitlines()[0],
+        headline=f"synthetic genome of {{}} Mb and {len(TRACKS)} tracks",
+        prepare=prepare,
+        arguments=arguments,
     )
-    prepare(options.out, options.seed, options.megabases)
-    if options.raw_only:
-        return 0
-    from data_prep import melody_cli
-
-    files = ["--fasta", options.out / "raw" / "genome.fa", "--tracks", options.out / "raw" / "tracks.csv"]
-    return melody_cli.main([os.fspath(word) for word in [*files, "--out", options.out / "dataset"]]) or 0

@@ -5,7 +5,6 @@ for the BigWigs, and `progress.json`, which says how many bytes of each are good
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ import numpy as np
 import pyBigWig
 from tqdm import tqdm
 
-from jaxepi.analysis.job import check_same, lock_folder
+from jaxepi.analysis.job import PROGRESS, lock_folder, read_progress, save_progress, write_durably
 
 TABLE = "calls.tsv"
 SUMMARY = "predict.json"
@@ -59,12 +58,8 @@ class CallStore:
         self._synced = time.monotonic()
 
     def _progress(self, names: Sequence[str]) -> dict[str, Any]:
-        path = self.partial / "progress.json"
-        if not path.exists():
-            return {"batches": 0, "calls": 0, "bytes": dict.fromkeys(names, 0)}
-        progress = json.loads(path.read_text())
-        check_same(progress["arguments"], self.arguments, f"{self.partial} was left by a job", "remove it")
-        return progress
+        nothing = {"batches": 0, "calls": 0, "bytes": dict.fromkeys(names, 0)}
+        return read_progress(self.partial, self.arguments) or nothing
 
     def append(self, chrom: str, chrom_index: int, positions: np.ndarray, values: np.ndarray) -> None:
         """Calls of one window: positions (S,) of the C, values (S, K) in [0, 1]."""
@@ -90,12 +85,9 @@ class CallStore:
 
     def sync(self) -> None:
         """Puts everything on disk and then says so in `progress.json`."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
         sizes = {name: file.tell() for name, file in self._files.items()}
         progress = {"arguments": self.arguments, "batches": self.batches, "calls": self.calls, "bytes": sizes}
-        write_json(self.partial / "progress.json", progress)
+        save_progress(self.partial, self._files.values(), progress)
         self._synced = time.monotonic()
 
     def finish(self, contigs: Mapping[str, int], summary: Mapping[str, Any], progress: bool = False) -> None:
@@ -116,8 +108,8 @@ class CallStore:
             except RuntimeError as problem:  # pyBigWig's only word for a full disk
                 raise OSError(f"BigWig: {problem}") from problem
         self.close()
-        write_json(self.partial / SUMMARY, {"arguments": self.arguments, **summary})
-        for name in ("progress.json", "keys.raw", "values.raw", "lock"):  # first what says that the others are good
+        write_durably(self.partial / SUMMARY, {"arguments": self.arguments, **summary})
+        for name in (PROGRESS, "keys.raw", "values.raw", "lock"):  # first what says that the others are good
             (self.partial / name).unlink(missing_ok=True)
         os.replace(self.partial, self.out)
 
@@ -197,13 +189,3 @@ def file_names(tracks: Sequence[str]) -> list[str]:
             name, number = f"{base}_{number}", number + 1
         names.append(name)
     return names
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a small file in one step."""
-    partial = path.with_name(f".{path.name}")
-    with open(partial, "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -5,11 +5,13 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from jaxepi.errors import JaxepiError
+
+PROGRESS = "progress.json"  # of a job that goes on where it was: what of its files is good
 
 
 def lock_folder(partial: Path) -> IO[str]:
@@ -69,6 +71,38 @@ def fresh_folder(out: Path) -> Iterator[Path]:
         raise JaxepiError(
             f"Cannot write {out} ({problem.strerror or problem}): make room or choose another --out, and run again."
         ) from problem
+
+
+def write_durably(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a small JSON file in one step, its content on disk first; a failure is an OSError for `write_errors`."""
+    partial = path.with_name(f".{path.name}")
+    with open(partial, "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_progress(partial: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an interrupted job said last in its folder; None if it said nothing.
+
+    Raises:
+      JaxepiError: it had other arguments (named).
+    """
+    path = partial / PROGRESS
+    if not path.exists():
+        return None
+    told = json.loads(path.read_text())
+    check_same(told["arguments"], arguments, f"{partial} was left by a job", "remove it")
+    return told
+
+
+def save_progress(partial: Path, files: Iterable[IO[bytes]], told: Mapping[str, Any]) -> None:
+    """Puts the files on disk and then says so; `told` has `arguments` and what tells how much of the files is good."""
+    for file in files:
+        file.flush()
+        os.fsync(file.fileno())
+    write_durably(partial / PROGRESS, told)
 
 
 def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], what: str, remedy: str) -> None:

@@ -4,7 +4,6 @@ While a job runs, `<out>.partial/` holds a raw file of sites and one a column, a
 of them are good. At the end the job writes its files from them, and the folder is renamed.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxepi.analysis.calls import SYNC_SECONDS, write_json
-from jaxepi.analysis.job import check_same, lock_folder
+from jaxepi.analysis.calls import SYNC_SECONDS
+from jaxepi.analysis.job import PROGRESS, lock_folder, read_progress, save_progress, write_durably
 
-PROGRESS = "progress.json"
 _SITES = "sites"
 _BLOCK_BYTES = 32 << 20  # of columns that are copied at a time
 
@@ -50,7 +48,7 @@ class SiteStore:
         self._files: dict[str, Any] = {}
         self._lock = lock_folder(self.partial)
         try:
-            told = self._told()
+            told = read_progress(self.partial, self.arguments)
             self.sites: int = told["sites"] if told else 0
             self.chroms: list[str] = told["chroms"] if told else []
             self.state: dict[str, Any] = told["state"] if told else dict(state or {})
@@ -62,14 +60,6 @@ class SiteStore:
             self.close()
             raise
         self._synced = time.monotonic()
-
-    def _told(self) -> dict[str, Any] | None:
-        path = self.partial / PROGRESS
-        if not path.exists():
-            return None
-        told = json.loads(path.read_text())
-        check_same(told["arguments"], self.arguments, f"{self.partial} was left by a job", "remove it")
-        return told
 
     def _raw(self, column: str) -> Path:
         return self.partial / f"{column}.raw"
@@ -95,11 +85,8 @@ class SiteStore:
 
     def sync(self) -> None:
         """Puts everything on disk and then says so in `progress.json`."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
         told = {"arguments": self.arguments, "sites": self.sites, "chroms": self.chroms, "state": self.state}
-        write_json(self.partial / PROGRESS, told)
+        save_progress(self.partial, self._files.values(), told)
         self._synced = time.monotonic()
 
     def site_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
@@ -121,7 +108,7 @@ class SiteStore:
     def publish(self, summary_name: str, summary: Mapping[str, Any]) -> None:
         """Writes the summary, removes what is only of use for going on, and renames the folder."""
         self.close()
-        write_json(self.partial / summary_name, {"arguments": self.arguments, **summary})
+        write_durably(self.partial / summary_name, {"arguments": self.arguments, **summary})
         # First what says that the raw files are good: a kill in between then costs the job, not the folder.
         (self.partial / PROGRESS).unlink(missing_ok=True)
         for name in self._columns:

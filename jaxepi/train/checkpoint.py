@@ -198,14 +198,8 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
     Raises:
       JaxepiError: no such run, no checkpoint yet, or none that can be read.
     """
-    restored = _newest_model(Path(workdir), which or "best")
-    if which is None and restored.config.get("report_checkpoint") == "last":
-        return _newest_model(Path(workdir), "last")
-    return restored
-
-
-def _newest_model(workdir: Path, which: str) -> RestoredModel:
-    places = [workdir / "best", workdir / "checkpoints"] if which == "best" else [workdir / "checkpoints"]
+    workdir = Path(workdir)
+    places = [workdir / "checkpoints"] if which == "last" else [workdir / "best", workdir / "checkpoints"]
     found = next((place for place in places if place.is_dir() and any(place.iterdir())), None)
     if found is None:
         raise JaxepiError(
@@ -215,6 +209,8 @@ def _newest_model(workdir: Path, which: str) -> RestoredModel:
     problems: list[str] = []
     for step in checkpoints.steps():
         try:
+            if which is None and json.loads(checkpoints.meta(step)["config"]).get("report_checkpoint") == "last":
+                return restore_model(workdir, "last")
             return _restore_model(checkpoints, step)
         except JaxepiError:
             raise
