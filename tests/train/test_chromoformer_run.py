@@ -49,6 +49,16 @@ def test_train_evaluate_and_report(name, metric, genes, compilation_cache, tmp_p
     assert figures == {"loss_curves.png", *(f"fold2_{kind}.png" for kind in kinds)}
 
 
+@pytest.mark.parametrize(("told", "step"), [("best", 4), ("last", 8)])
+def test_the_checkpoint_that_the_config_reports_is_restored(told, step, genes, compilation_cache, tmp_path):
+    config = shrunk("chromoformer_clf", "fold1", genes, compilation_cache)
+    config.steps, config.report_checkpoint = 2, told
+    config.monitor = "mean_target_gene_per_track_mean"  # the same after every epoch, so that the first stays the best
+    train(config, tmp_path)
+    restored = {which: restore_model(tmp_path, which).meta["step"] for which in ("best", "last", None)}
+    assert restored == {"best": 4, "last": 8, None: step}
+
+
 def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilation_cache, tmp_path):
     config, run = shrunk("chromoformer_clf", "fold1", genes, compilation_cache), tmp_path / "run"
     config.steps = 1
