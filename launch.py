@@ -48,7 +48,7 @@ _PROCESS = flags.DEFINE_integer("process", None, "Number of this process from 0,
 
 def main(argv: list[str]) -> None:
     """Hands the flags to the mode; a `JaxepiError` becomes one line and exit status 2."""
-    from jaxepi import cli
+    from jaxepi.verbs import command as cli
 
     workdir = Path(_WORKDIR.value or Path("runs") / _config_name())
     hosts = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
@@ -114,6 +114,6 @@ def _config_name() -> str:
 
 
 if __name__ == "__main__":
-    from jaxepi.cli import parse_flags
+    from jaxepi.verbs.command import parse_flags
 
     app.run(main, flags_parser=parse_flags)

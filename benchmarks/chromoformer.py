@@ -26,16 +26,16 @@ from flax import nnx
 from measure import interleaved, machine, peak_rss_mb, print_json, ratios
 from workload import read_config
 
-from jaxepi.cli import one_sentence_errors
+from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.models.chromoformer import INPUTS, ChromoformerConfig
-from jaxepi.pretrained.chromoformer import SYSTEM
+from jaxepi.parallel.mesh import make_mesh
 from jaxepi.pretrained.table import to_original
-from jaxepi.tasks.base import from_section
-from jaxepi.tasks.chromoformer import ChromoformerTask
-from jaxepi.train.mesh import make_mesh
+from jaxepi.systems.chromoformer.model import INPUTS, ChromoformerConfig
+from jaxepi.systems.chromoformer.task import ChromoformerTask
+from jaxepi.systems.chromoformer.weights import SYSTEM
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.state import make_steps
+from jaxepi.verbs.command import one_sentence_errors
 
 MARKS = 7
 RESOLUTION = 100

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import open_dataset  # noqa: E402
-from jaxepi.evaluate import exact  # noqa: E402
+from jaxepi.metrics import exact  # noqa: E402
 
 FOLDS = ("1=chr1", "2=chr6", "3=chr5", "4=chr8,chr14,chrY")
 SPLITS = ("fold1", "fold2", "fold3", "fold4")
@@ -188,10 +188,10 @@ def parity(path: Path, data: Path) -> dict[str, Any] | None:
     from workload import read_config
 
     import jaxepi
-    from jaxepi.models.chromoformer import ChromoformerConfig
-    from jaxepi.pretrained.chromoformer import SYSTEM
     from jaxepi.pretrained.table import original_shapes
-    from jaxepi.tasks import make_task
+    from jaxepi.systems.chromoformer.model import ChromoformerConfig
+    from jaxepi.systems.chromoformer.weights import SYSTEM
+    from jaxepi.systems.registry import make_task
 
     dataset = open_dataset(path)
     config = read_config(str(ROOT / "configs" / "chromoformer_clf.py"))

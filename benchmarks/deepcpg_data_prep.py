@@ -65,7 +65,7 @@ def prepare(fasta: Path, profiles: list[Path], out: Path, processes: int, *more:
 
 def parsing_rate(profile: Path) -> float:
     """Lines/s of reading a profile."""
-    from data_prep.cpg_profiles import read_profile
+    from data_prep.deepcpg.profiles import read_profile
 
     started = time.perf_counter()
     lines = sum(map(len, read_profile(profile).positions.values()))

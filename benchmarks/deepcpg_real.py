@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import Dataset, open_dataset  # noqa: E402
-from jaxepi.evaluate.exact import auc  # noqa: E402
+from jaxepi.metrics.exact import auc  # noqa: E402
 
 BLOCK = 100_000  # bp of imr90 that belong to one split
 PATTERN = ("train", "train", "valid", "train", "train", "test", "train")

@@ -24,7 +24,7 @@ from measure import (
 )
 from workload import Workload, add_arguments, device_batch, make_workload
 
-from jaxepi.cli import one_sentence_errors
+from jaxepi.verbs.command import one_sentence_errors
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import open_dataset  # noqa: E402
-from jaxepi.evaluate.exact import auc  # noqa: E402
 from jaxepi.genome import Genome  # noqa: E402
+from jaxepi.metrics.exact import auc  # noqa: E402
 
 SETS = {
     "imr90": {

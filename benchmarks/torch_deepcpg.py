@@ -13,7 +13,7 @@ import torch
 from flax import nnx
 from torch.nn import functional
 
-from jaxepi.models.deepcpg import DeepCpG
+from jaxepi.systems.deepcpg.model import DeepCpG
 
 
 def tensor(array: Any) -> torch.Tensor:

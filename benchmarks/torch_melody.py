@@ -1,7 +1,7 @@
 """Melody ST/MT in PyTorch, as its specification describes it: what benchmarks and tests compare with.
 
 Arrays are channels first, as PyTorch likes them. The state dict has the names and the order of the released weights,
-so that `jaxepi.pretrained` moves weights between this twin and `jaxepi.models.melody`.
+so that `jaxepi.pretrained` moves weights between this twin and `jaxepi.systems.melody.model`.
 """
 
 import torch

@@ -11,10 +11,10 @@ from torch_melody import TorchMelody, total_loss
 from workload import Workload
 
 from jaxepi.errors import JaxepiError
-from jaxepi.models.melody import Melody
-from jaxepi.pretrained.melody import table
 from jaxepi.pretrained.table import to_original
-from jaxepi.tasks.melody import MelodyTask
+from jaxepi.systems.melody.model import Melody
+from jaxepi.systems.melody.task import MelodyTask
+from jaxepi.systems.melody.weights import table
 
 _LOSS_FIELDS = ("any_cpg_weight", "low_cpg_weight", "count_weight", "average_weight", "count_bin_width")
 

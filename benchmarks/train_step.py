@@ -27,11 +27,11 @@ from measure import (
 )
 from workload import Workload, add_arguments, device_batch, make_workload
 
-from jaxepi.cli import one_sentence_errors
-from jaxepi.tasks.base import from_section
-from jaxepi.train.mesh import make_mesh
+from jaxepi.config import from_section
+from jaxepi.parallel.mesh import make_mesh
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.state import TrainState, make_steps
+from jaxepi.verbs.command import one_sentence_errors
 
 
 class Step:

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.tasks import make_task
-from jaxepi.tasks.base import Task
+from jaxepi.systems.registry import make_task
+from jaxepi.task import Task
 
 SITES_PER_BP = 0.01  # CpGs of the human genome: about one in 100 bp
 

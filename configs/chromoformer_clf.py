@@ -26,8 +26,8 @@ Variants  :fold1 to :fold4  which of the four groups of chromosomes is held out 
 from ml_collections import ConfigDict
 
 from configs.base import get_base
+from jaxepi.config import hold_out
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.train.folds import hold_out
 
 FOLDS = ("fold1", "fold2", "fold3", "fold4")
 
@@ -38,7 +38,9 @@ def get_config(variant: str = "fold1") -> ConfigDict:
     config.system = "chromoformer"
     config.seed = 42  # of the parameters; the original takes 42 for them and 123 for the order of genes
 
-    config.model = ConfigDict()  # fields: jaxepi.models.chromoformer.ChromoformerConfig; the marks are the dataset's
+    config.model = (
+        ConfigDict()
+    )  # fields: jaxepi.systems.chromoformer.model.ChromoformerConfig; the marks are the dataset's
     config.model.bin_sizes = (2000, 500, 100)  # bp, one set of transformers each
     config.model.width = 128  # of every embedding
     config.model.embedding_layers = 1
@@ -59,7 +61,7 @@ def get_config(variant: str = "fold1") -> ConfigDict:
     )
     config.model.dtype = "float32"  # compute dtype: float32 | bfloat16
 
-    config.task = ConfigDict()  # fields: jaxepi.tasks.chromoformer.ChromoformerObjective
+    config.task = ConfigDict()  # fields: jaxepi.systems.chromoformer.task.ChromoformerObjective
     config.task.target = "label"  # label | expression
     config.task.marks = ()  # names of the marks to use; () = all of the dataset
     config.task.max_pcres = 8  # contacts of a gene, best first; 0 = the promoter alone

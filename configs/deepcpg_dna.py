@@ -34,7 +34,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = get_base()
     config.system = "deepcpg"
 
-    config.model = ConfigDict()  # fields: jaxepi.models.deepcpg.DeepCpGConfig; the outputs are chosen in config.task
+    config.model = (
+        ConfigDict()
+    )  # fields: jaxepi.systems.deepcpg.model.DeepCpGConfig; the outputs are chosen in config.task
     config.model.network = "CnnL2h128"  # a DNA, CpG or joint network by its official name
     config.model.window = placeholder(int)  # bp of DNA around the site; None = what the dataset has
     config.model.neighbours = placeholder(int)  # neighbouring sites of each cell, both sides; None = the dataset's
@@ -49,7 +51,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.model.debiased_norm = False  # parity: Keras's zero-debiased moving statistics (residual networks)
     config.model.dtype = "float32"  # compute dtype: float32 | bfloat16
 
-    config.task = ConfigDict()  # fields: jaxepi.tasks.deepcpg.DeepCpGObjective
+    config.task = ConfigDict()  # fields: jaxepi.systems.deepcpg.task.DeepCpGObjective
     config.task.outputs = ("cpg/.*",)  # patterns found anywhere in the names of the outputs to train
     config.task.replicates = ()  # patterns of the cells whose neighbours are read; () = all
     config.task.missing_state = "half"  # of a missing neighbour: half | truncate (parity) | sample (version 1.0.2)

@@ -30,13 +30,15 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config = get_base()
     config.system = "melody"
 
-    config.model = ConfigDict()  # fields: jaxepi.models.melody.MelodyConfig; the number of tracks is the dataset's
+    config.model = (
+        ConfigDict()
+    )  # fields: jaxepi.systems.melody.model.MelodyConfig; the number of tracks is the dataset's
     config.model.width = 256  # channels of the trunk
     config.model.count_classes = 7  # classes of the CpG-count head
     config.model.dtype = "float32"  # compute dtype: float32 | bfloat16
     config.model.remat = False  # recompute levels in the backward pass: less accelerator memory, more time
 
-    config.task = ConfigDict()  # fields: jaxepi.tasks.melody.MelodyObjective
+    config.task = ConfigDict()  # fields: jaxepi.systems.melody.task.MelodyObjective
     config.task.focal = "fixed"  # none | fixed | advanced; the paper's best grid point is fixed with 8 and 32
     config.task.any_cpg_weight = 8.0  # a CpG with beta >= 0.5 weighs 1 + this
     config.task.low_cpg_weight = 32.0  # a CpG with beta < 0.5 weighs this

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from jaxepi.errors import JaxepiError, did_you_mean
 
 COMMANDS = {
-    "melody": ("data_prep.melody_cli", "FASTA + methylation BigWigs to windows for Melody ST, MT and G"),
-    "deepcpg": ("data_prep.deepcpg_cli", "CpG profiles of single cells (+ FASTA) to CpG sites for DeepCpG"),
-    "chromoformer": ("data_prep.chromoformer_cli", "histone marks, contacts and expression to genes for Chromoformer"),
-    "melody-sample": ("data_prep.melody_sample", "a small synthetic genome with methylation tracks"),
-    "deepcpg-sample": ("data_prep.deepcpg_sample", "a synthetic genome with methylation states of single cells"),
-    "chromoformer-sample": ("data_prep.chromoformer_sample", "a synthetic genome whose contacts drive expression"),
+    "melody": ("data_prep.melody.command", "FASTA + methylation BigWigs to windows for Melody ST, MT and G"),
+    "deepcpg": ("data_prep.deepcpg.command", "CpG profiles of single cells (+ FASTA) to CpG sites for DeepCpG"),
+    "chromoformer": (
+        "data_prep.chromoformer.command",
+        "histone marks, contacts and expression to genes for Chromoformer",
+    ),
+    "melody-sample": ("data_prep.melody.sample", "a small synthetic genome with methylation tracks"),
+    "deepcpg-sample": ("data_prep.deepcpg.sample", "a synthetic genome with methylation states of single cells"),
+    "chromoformer-sample": ("data_prep.chromoformer.sample", "a synthetic genome whose contacts drive expression"),
 }
 INTERRUPTED = 130
 

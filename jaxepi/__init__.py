@@ -18,7 +18,7 @@ __all__ = ["JaxepiError", "__version__", "export", "from_pretrained", "load"]
 _LAZY = {
     "export": "jaxepi.pretrained",
     "from_pretrained": "jaxepi.pretrained",
-    "load": "jaxepi.analysis.predictor",
+    "load": "jaxepi.predictor",
 }
 
 try:

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+pytest_plugins = ["toys.sequences", "toys.runs", "toys.sites", "toys.splits"]
+
 _PLACES = (Path(__file__).parent / "golden", Path(__file__).parents[2] / "shared" / "golden")
 
 
@@ -40,3 +42,10 @@ def golden_path():
         pytest.skip(f"golden {system}/{name} is not here")
 
     return find
+
+
+@pytest.fixture
+def mt_weights(golden) -> dict[str, np.ndarray]:
+    """Original name -> float32 array of the golden Melody of width 16 with three tracks."""
+    file = golden("melody", "melody_mt_w16.npz")
+    return {key[6:]: file[key].astype(np.float32) for key in file.files if key.startswith("param:")}

@@ -9,14 +9,14 @@ import pytest
 
 from configs.base import get_base
 from data_prep.__main__ import COMMANDS
+from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.models.chromoformer import ChromoformerConfig
-from jaxepi.models.deepcpg import DeepCpGConfig
-from jaxepi.models.melody import MelodyConfig
-from jaxepi.tasks.base import from_section
-from jaxepi.tasks.chromoformer import ChromoformerObjective
-from jaxepi.tasks.deepcpg import DeepCpGObjective
-from jaxepi.tasks.melody import MelodyObjective
+from jaxepi.systems.chromoformer.model import ChromoformerConfig
+from jaxepi.systems.chromoformer.task import ChromoformerObjective
+from jaxepi.systems.deepcpg.model import DeepCpGConfig
+from jaxepi.systems.deepcpg.task import DeepCpGObjective
+from jaxepi.systems.melody.model import MelodyConfig
+from jaxepi.systems.melody.task import MelodyObjective
 from jaxepi.train.optimizer import OptimizerConfig, make_schedule
 
 FOLDER = Path(__file__).parents[1] / "configs"

@@ -17,12 +17,12 @@ from google_crc32c import Checksum
 from tqdm import tqdm
 
 from jaxepi import __version__, sequence
-from jaxepi.analysis.calls import SUMMARY, CallStore
-from jaxepi.analysis.job import finished, write_errors
-from jaxepi.analysis.predictor import Predictor
-from jaxepi.analysis.regions import Plan, Records, Tiles, Window, read_bed, windows_of_batch
+from jaxepi.analysis.cpg_calls import SUMMARY, CallStore
+from jaxepi.analysis.tiles import Plan, Records, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome import Genome
+from jaxepi.predictor import Predictor
+from jaxepi.storage.job import finished, write_errors
 
 OVERLAPS = ("once", "repeat")
 

@@ -1,6 +1,5 @@
 """Evaluates a predict step over a finite stream of batches: merged sums, a sample of positions, a few windows."""
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,13 +9,13 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from jaxepi.evaluate.histograms import Calibration, Density, Histogram
-from jaxepi.evaluate.metric import Metric, merge_across_hosts, merge_metrics
 from jaxepi.evaluate.result import BrowserWindow, EvalResult
 from jaxepi.evaluate.sampled import sampled_values
 from jaxepi.evaluate.sampling import PositionSample, Sample, WindowChoice, gather_rows
+from jaxepi.metrics.base import Metric, merge_across_hosts, merge_metrics
+from jaxepi.metrics.histograms import Calibration, Density, Histogram
+from jaxepi.task import Options
 
-SAMPLE_POSITIONS = 300_000  # for Spearman, as the Melody paper samples
 SAMPLE_VALUES = 24_000_000  # positions x tracks: bounds the memory with thousands of tracks
 DETAILED_TRACKS = 64  # with more tracks, curves are kept for all tracks together only
 PROGRESS_SECONDS = 10.0  # between progress lines that cannot overwrite each other
@@ -29,31 +28,6 @@ class Summarizer(Protocol):
 
     def summarize(self, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         """Merged sums to flat names, `per_track` and, if it knows them, `undefined` and `groups`: see EvalResult."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What an evaluation keeps besides the sums.
-
-    Attributes:
-        region: what the predictions' mask selects, the middle of the names of sampled metrics.
-        regions: of each track (K,), where they differ; (): all tracks are of `region`.
-        label_threshold: a target above it is positive in the sampled AUC; None: targets have no classes.
-        kendall: numbers of the tracks for which Kendall's tau-b is given.
-        sample_positions: upper bound; with many tracks `SAMPLE_VALUES` bounds it further.
-        windows: how many whole windows to keep for the browser view.
-        seed: of the choice of positions and windows.
-        unit: of predicted and measured values, for axes.
-    """
-
-    region: str = "cpg"
-    regions: tuple[str, ...] = ()
-    label_threshold: float | None = 0.5
-    kendall: tuple[int, ...] = ()
-    sample_positions: int = SAMPLE_POSITIONS
-    windows: int = 4
-    seed: int = 0
-    unit: str = ""
 
 
 def evaluate(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxepi.errors import JaxepiError
-from jaxepi.evaluate.files import write_arrays, write_json, write_text
 from jaxepi.evaluate.sampling import Sample, Window
+from jaxepi.storage.atomic import write_arrays, write_json, write_text
 
 SAVED_SAMPLE = 5_000  # positions of the sample that go to disk at least, enough for a scatter plot
 SAVED_VALUES = 100_000  # positions x tracks that go to disk: with few tracks, more positions
@@ -42,7 +42,7 @@ class EvalResult:
             the i-th of `groups` (from 0) are `<kind>-<i>/fpr` and so on.
         samples: positions for rank-based values (from disk: the first 5 000 of them, with few tracks more).
         windows: for the browser view.
-        groups: part of the records (such as an annotation) -> name -> K values; see jaxepi.evaluate.groups.
+        groups: part of the records (such as an annotation) -> name -> K values; see jaxepi.metrics.groups.
         step: of the checkpoint that was evaluated, None if unknown.
         unit: of predicted and measured values, for axes.
     """

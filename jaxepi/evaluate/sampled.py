@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from jaxepi.evaluate import exact
-from jaxepi.evaluate.metrics import per_track_mean
 from jaxepi.evaluate.sampling import Sample
+from jaxepi.metrics import exact
+from jaxepi.metrics.standard import per_track_mean
 
 _NO_RANKS = "fewer than two values, a constant or a value that is not finite in the sample"
 _ONE_CLASS = f"only one class, or {_NO_RANKS}"

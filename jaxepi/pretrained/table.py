@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.models.layers import Kept
+from jaxepi.layers.torch_like import Kept
 
 MOST_NAMED = 10  # tensors that an error names before it only counts
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxepi.errors import JaxepiError
-from jaxepi.train.checkpoint import Checkpoints
+from jaxepi.storage.checkpoint import Checkpoints
 
 
 class Best:

@@ -15,27 +15,21 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+from jaxepi.config import check_same_run, from_section
 from jaxepi.data import BatchStream, Dataset, check_batch_size, device_batches
 from jaxepi.errors import JaxepiError
-from jaxepi.tasks import Task, make_task
-from jaxepi.tasks.base import from_section
-from jaxepi.train import startup
+from jaxepi.evaluate.split import evaluate_split
+from jaxepi.parallel import hosts as startup
+from jaxepi.parallel.mesh import batch_sharding, make_mesh
+from jaxepi.storage.atomic import finite
+from jaxepi.storage.checkpoint import Checkpoints
+from jaxepi.storage.log import RunLog, Throughput, clock, versions
+from jaxepi.systems.registry import make_task
+from jaxepi.task import Task
 from jaxepi.train.best import Best
-from jaxepi.train.checkpoint import Checkpoints
-from jaxepi.train.evaluation import evaluate_split
-from jaxepi.train.mesh import batch_sharding, make_mesh
 from jaxepi.train.optimizer import OptimizerConfig
-from jaxepi.train.runlog import RunLog, Throughput, clock, finite, versions
 from jaxepi.train.state import Steps, TrainState, make_steps
 from jaxepi.train.transfer import start_from
-
-# what may change between two starts of one run: it moves no parameter of a step that was already counted
-FREE_FIELDS = (
-    "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
-    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
-    "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint", "compilation_cache",
-)  # fmt: skip
-
 
 HOSTS_COMPARE_EVERY = 10  # steps; comparing makes every host wait for its device
 
@@ -349,22 +343,3 @@ def profiled(workdir: Path, step: int, window: Any) -> Iterator[None]:
     if step == window[1] - 1:
         jax.effects_barrier()
         jax.profiler.stop_trace()
-
-
-def check_same_run(before: dict[str, Any], now: dict[str, Any], workdir: Path) -> None:
-    """Raises JaxepiError if the config differs from the one this workdir was started with, where it matters."""
-    old, new = _flat(before), _flat(now)
-    for name in sorted(old.keys() | new.keys()):
-        free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)
-        if not free and old.get(name) != new.get(name):
-            raise JaxepiError(
-                f"config.{name} is {new.get(name)!r}, but {workdir} was started with {old.get(name)!r}; "
-                "use the value of that run, or another --workdir."
-            )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat

@@ -10,13 +10,13 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from jaxepi.tasks.base import Task
-from jaxepi.train.mesh import batch_sharding, replicated, state_shardings
+from jaxepi.evaluate.step import EvaluateStep, make_evaluate_step
+from jaxepi.parallel.mesh import batch_sharding, replicated, state_shardings
+from jaxepi.task import Task
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.transfer import check_frozen, chosen, keep_statistics, trainable
 
 Batch = dict[str, jax.Array]
-EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
 
 
 @jax.tree_util.register_dataclass
@@ -121,20 +121,6 @@ def make_steps(
         evaluate=make_evaluate_step(task, graphdef, mesh),
         shardings=shardings,
     )
-
-
-def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
-    """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh."""
-
-    def evaluate(params: Any, rest: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array]]:
-        model = nnx.merge(graphdef, params, rest)
-        model.eval()
-        inputs, targets = task.prepare(batch, jax.random.key(0), train=False)
-        outputs = task.apply(model, inputs)
-        return task.metrics(outputs, targets), task.predictions(outputs, targets)
-
-    rows, whole = batch_sharding(mesh), replicated(mesh)
-    return jax.jit(evaluate, in_shardings=(None, None, rows), out_shardings=(whole, rows))
 
 
 def _objective(

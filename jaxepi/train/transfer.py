@@ -14,9 +14,9 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.pretrained import load_released
 from jaxepi.pretrained.table import weights_of
-from jaxepi.train.checkpoint import restore_model
+from jaxepi.released import load_released
+from jaxepi.trained import restore_model
 
 SEPARATOR = "::"
 FROZEN_STATISTICS = ("running", "batch")

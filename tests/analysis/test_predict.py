@@ -9,7 +9,7 @@ import pyBigWig
 import pytest
 
 from jaxepi import sequence
-from jaxepi.analysis import calls
+from jaxepi.analysis import cpg_calls as calls
 from jaxepi.analysis.predict import predict_files, select_tracks
 from jaxepi.errors import JaxepiError
 from jaxepi.genome import Genome

@@ -10,7 +10,7 @@ import numpy as np
 import pysam
 import pytest
 
-from data_prep.chromoformer import MARKS
+from data_prep.chromoformer.recipe import MARKS
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "chromoformer"
@@ -100,8 +100,8 @@ def slow_sums(array, size):
 
 
 def test_bam_depth_is_that_of_the_original(depth, lengths):
-    from data_prep.depth import BamDepth
-    from data_prep.tracks import TrackFile
+    from data_prep.sources.depth import BamDepth
+    from data_prep.sources.tracks import TrackFile
 
     reader = BamDepth(TrackFile("m", Path(dict(word.split("=") for word in depth)["H3K4me1"])), reads="all")
     made = {chrom: reader.read(chrom, 0, size) for chrom, size in lengths.items()}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.deepcpg_cli import input_files, make_recipe
-from data_prep.deepcpg_options import parser
+from data_prep.deepcpg.command import input_files, make_recipe
+from data_prep.deepcpg.options import parser
 
 _REAL = Path(__file__).parents[3] / "shared" / "data" / "deepcpg"
 _STATISTICS = ["mean", "mode", "var", "cat_var", "cat2_var", "entropy", "diff"]

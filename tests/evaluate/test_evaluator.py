@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxepi.evaluate import evaluator, metrics
-from jaxepi.evaluate.evaluator import Options, evaluate, local_rows
+from jaxepi.evaluate import evaluator
+from jaxepi.evaluate.evaluator import evaluate, local_rows
 from jaxepi.evaluate.result import EvalResult
+from jaxepi.metrics import standard as metrics
+from jaxepi.task import Options
 
 
 def everything(split):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jaxepi.evaluate import evaluator
-from jaxepi.evaluate.evaluator import Options
-from jaxepi.evaluate.files import plain
+from jaxepi.storage.atomic import plain
+from jaxepi.task import Options
 
 PROGRAM = Path(__file__).with_name("two_hosts.py")
 
@@ -21,7 +21,7 @@ def test_two_processes_equal_one(mode, split, run):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
-    paths = os.pathsep.join([str(Path(evaluator.__file__).parents[2]), str(PROGRAM.parent)])
+    paths = os.pathsep.join([str(Path(evaluator.__file__).parents[2]), str(PROGRAM.parents[1])])
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": paths}
     runs = [

@@ -6,12 +6,13 @@ Arguments: coordinator address, process number, `mesh` (global arrays over both 
 import json
 import sys
 
-import conftest
 import jax
 import numpy as np
+from toys import splits
 
-from jaxepi.evaluate.evaluator import Options, evaluate
-from jaxepi.evaluate.files import plain
+from jaxepi.evaluate.evaluator import evaluate
+from jaxepi.storage.atomic import plain
+from jaxepi.task import Options
 
 BATCH = 4
 
@@ -22,11 +23,11 @@ def main(address, process, mode):
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
     rows = jax.NamedSharding(mesh, jax.P("data"))
     whole = jax.NamedSharding(mesh, jax.P())
-    step = jax.jit(conftest.predict_step, in_shardings=rows, out_shardings=(whole, rows))
+    step = jax.jit(splits.predict_step, in_shardings=rows, out_shardings=(whole, rows))
     half = slice(0, BATCH // 2) if jax.process_index() == 0 else slice(BATCH // 2, BATCH)
 
     def batches():
-        for batch in conftest.SyntheticSplit(3).batches(BATCH):
+        for batch in splits.SyntheticSplit(3).batches(BATCH):
             own = {name: values[half] for name, values in batch.items()}
             if mode == "mesh":
                 yield {name: jax.make_array_from_process_local_data(rows, values) for name, values in own.items()}
@@ -34,10 +35,10 @@ def main(address, process, mode):
                 yield own
 
     result = evaluate(
-        step if mode == "mesh" else conftest.predict_step,
+        step if mode == "mesh" else splits.predict_step,
         batches(),
-        conftest.StandardTask(),
-        conftest.SyntheticSplit(3).names,
+        splits.StandardTask(),
+        splits.SyntheticSplit(3).names,
         "test",
         options=Options(sample_positions=100),
         progress=lambda text: None,

@@ -13,10 +13,12 @@ import jax
 import numpy as np
 import pytest
 
+from jaxepi.config import check_same_run
 from jaxepi.errors import JaxepiError
-from jaxepi.train.checkpoint import Checkpoints, restore_model
-from jaxepi.train.loop import check_same_run, due, train
-from jaxepi.train.startup import locked
+from jaxepi.storage.checkpoint import Checkpoints
+from jaxepi.storage.workdir import locked
+from jaxepi.train.loop import due, train
+from jaxepi.trained import restore_model
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,11 +8,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
-from jaxepi.models.deepcpg import DeepCpG, DeepCpGConfig
-from jaxepi.pretrained import export
+from jaxepi.parallel.mesh import make_mesh
 from jaxepi.pretrained.table import weights_of
-from jaxepi.tasks import make_task
-from jaxepi.train.mesh import make_mesh
+from jaxepi.released import export
+from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
+from jaxepi.systems.registry import make_task
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.state import make_steps
 from jaxepi.train.transfer import check_frozen, start_from, trainable

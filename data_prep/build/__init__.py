@@ -1,0 +1,1 @@
+"""How any dataset is built: recipe, blocks, workers, the folder that appears whole."""

@@ -1,0 +1,277 @@
+"""Builds a dataset of any recipe, all or nothing: beside its place first, then renamed; the manifest comes last."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.build.folder import BuildFolder
+from data_prep.build.quiet import quiet_tensorflow
+from data_prep.build.recipe import Block, BlockResult, Recipe, Record, Tally
+from data_prep.build.runner import available_processes, block_map
+from jaxepi.errors import JaxepiError
+
+MANIFEST = "manifest.json"
+RECORD_INDEX = "record_index.npz"
+_WHOLE_FILE_DIGEST = 64 << 20
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a build runs; nothing of this changes the records."""
+
+    processes: int = 0  # 0 = one per available core
+    beam_runner: str | None = None  # None = processes of this machine
+    beam_options: tuple[str, ...] = ()  # as on Beam's own command line, such as --region=europe-west1
+    overwrite: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Built:
+    """A dataset: where it lies, its manifest, and whether this call wrote it."""
+
+    path: Path
+    manifest: dict[str, Any]
+    written: bool
+
+
+def describe_inputs(inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Role, path, size and digest of each input file (role -> path). Large files are digested by samples."""
+    return [
+        {"role": role, "path": str(path), "bytes": path.stat().st_size, "digest": file_digest(path)}
+        for role, path in inputs.items()
+    ]
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2 digest of a file: all of it up to 64 MiB, else its size and 64 evenly spaced MiB, ends included."""
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        if size <= _WHOLE_FILE_DIGEST:
+            digest.update(file.read())
+        else:
+            for at in np.linspace(0, size - _SAMPLE_BYTES, _SAMPLES, dtype=np.int64):
+                file.seek(int(at))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def existing(out: Path, system: str, arguments: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Built | None:
+    """The dataset at `out` if it was made from the same arguments and inputs, None if nothing is there.
+
+    Raises:
+        JaxepiError: if something else is there; the sentence names the first difference.
+    """
+    if not out.exists():
+        return None
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        if out.is_dir() and not any(out.iterdir()):
+            return None
+        raise JaxepiError(f"{out} exists and is no dataset of data_prep: choose another --out") from error
+    difference = _difference(manifest, system, arguments, inputs)
+    if difference:
+        raise JaxepiError(f"{out} was made with {difference}: choose another --out, or replace it with --overwrite")
+    return Built(out, manifest, written=False)
+
+
+def _difference(
+    manifest: Mapping[str, Any], system: str, arguments: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]
+) -> str | None:
+    if manifest.get("system") != system:
+        return f"the system {manifest.get('system')}, not {system}"
+    old = manifest.get("arguments", {})
+    for name in [*arguments, *(n for n in old if n not in arguments)]:
+        if old.get(name) != json.loads(json.dumps(arguments.get(name))):
+            return f"--{name.replace('_', '-')} {_shown(old.get(name))}, not {_shown(arguments.get(name))}"
+    digests = {entry["role"]: entry["digest"] for entry in manifest.get("inputs", [])}
+    for entry in inputs:
+        if digests.get(entry["role"]) != entry["digest"]:
+            return f"another content of {entry['path']} ({entry['role']})"
+    if len(digests) != len(inputs):
+        return f"{len(digests)} input files, not {len(inputs)}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def build(
+    recipe: Recipe,
+    out: Path,
+    arguments: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    execution: Execution = Execution(),
+) -> Built:
+    """Makes the records of a recipe and puts the dataset at `out`, whole or not at all.
+
+    Args:
+        recipe: what to make.
+        out: folder of the dataset.
+        arguments: what decides the content, for the manifest; the same arguments and inputs give the same dataset.
+        inputs: from `describe_inputs`.
+        execution: how to run.
+
+    Raises:
+        JaxepiError: on wrong input, a full disk, or without TensorFlow; nothing is left at `out`.
+    """
+    work = recipe.blocks()
+    started = time.monotonic()
+    with BuildFolder(out) as place:
+        try:
+            folder, shards, tallies = _write(recipe, work, place.folder, execution)
+            index_shards(folder)
+            manifest = _manifest(recipe, arguments, inputs, tallies, shards)
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            place.publish(folder, replace=execution.overwrite)
+        except OSError as error:
+            raise JaxepiError(
+                f"writing {out} failed ({error.strerror or error}) and nothing was left behind: "
+                "check the free space and the permissions, or choose another --out"
+            ) from error
+    seconds = time.monotonic() - started
+    return Built(out, manifest | {"seconds": round(seconds, 1)}, written=True)
+
+
+def _write(
+    recipe: Recipe, work: dict[str, list[Block]], folder: Path, execution: Execution
+) -> tuple[Path, dict[str, int], dict[str, Tally]]:
+    if execution.beam_runner is not None:
+        return _write_with_beam(recipe, work, folder, execution)
+    tallies = {split: Tally() for split in work}
+    processes = execution.processes or available_processes()
+    total = sum(block.size for blocks in work.values() for block in blocks)
+    with (
+        block_map(recipe, processes) as mapped,
+        _progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar,
+    ):
+        # The workers are busy while TensorFlow is loaded here.
+        records = {
+            split: _records(split, mapped(blocks), blocks, tallies[split], bar) for split, blocks in work.items()
+        }
+        with quiet_tensorflow():
+            from data_prep.build import builder
+
+            splits = {
+                split: builder.spread_keys(own, sum(block.size for block in work[split]))
+                for split, own in records.items()
+            }
+            made, shards = builder.write_splits(recipe, splits, folder)
+    return made, shards, tallies
+
+
+def _write_with_beam(
+    recipe: Recipe, work: dict[str, list[Block]], folder: Path, execution: Execution
+) -> tuple[Path, dict[str, int], dict[str, Tally]]:
+    files = {split: folder / f"tally-{split}.json" for split in work}
+    with quiet_tensorflow():
+        from data_prep.build import builder
+
+        options = builder.beam_options(execution.beam_options)
+        splits = {split: builder.beam_split(recipe, blocks, files[split]) for split, blocks in work.items()}
+        try:
+            made, shards = builder.write_splits(recipe, splits, folder, execution.beam_runner, options)
+        except (AssertionError, ValueError) as error:
+            empty = [s for s, f in files.items() if f.exists() and not builder.read_tally(f).sums.get("records")]
+            if empty:
+                raise JaxepiError(_no_record(empty[0])) from error
+            raise
+    return made, shards, {split: builder.read_tally(file) for split, file in files.items()}
+
+
+def _records(
+    split: str, results: Iterator[BlockResult], blocks: Sequence[Block], tally: Tally, bar: Any
+) -> Iterator[tuple[int, Record]]:
+    for block, result in zip(blocks, results, strict=True):
+        tally.merge(result.tally)
+        yield from result.records
+        bar.update(block.size)
+    if not tally.sums.get("records"):
+        raise JaxepiError(_no_record(split))
+
+
+def _no_record(split: str) -> str:
+    return f"split {split!r} is empty: none of its candidates passes the filters, so relax them"
+
+
+def _progress_bar(name: str, unit: str, total: int, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit_text}, {rate_fmt}, {remaining} left"
+    return tqdm(
+        total=total,
+        desc=name,
+        unit=f" {unit}",
+        bar_format=form.replace("{unit_text}", unit),
+        disable=not shown,
+        mininterval=0.5,
+    )
+
+
+def index_shards(folder: Path) -> None:
+    """Writes `record_index.npz`: for each shard file the byte offsets (uint64) at which its records start."""
+    from jaxepi.data.tfrecord import index_shard
+
+    offsets = {path.name: index_shard(path) for path in sorted(folder.glob("*.tfrecord-*"))}
+    np.savez(folder / RECORD_INDEX, **offsets)
+
+
+def _manifest(
+    recipe: Recipe,
+    arguments: Mapping[str, Any],
+    inputs: Iterable[Mapping[str, Any]],
+    tallies: Mapping[str, Tally],
+    shards: Mapping[str, int],
+) -> dict[str, Any]:
+    own = recipe.manifest(tallies)
+    for split, count in shards.items():
+        own["splits"][split]["shards"] = count
+    arguments = json.loads(json.dumps(arguments))
+    # Paths stay out of the fingerprint: a dataset made from moved files is the same dataset.
+    identity = {
+        "system": recipe.name,
+        "arguments": arguments,
+        "inputs": [[entry["role"], entry["digest"]] for entry in inputs],
+        "content": own,
+    }
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return {
+        "system": recipe.name,
+        "jaxepi_version": _version(),
+        "arguments": arguments,
+        "inputs": list(inputs),
+        "fingerprint": fingerprint,
+        **own,
+    }
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("jaxepi")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def require_space(out: Path, needed: int) -> None:
+    """Raises JaxepiError if the disk of `out` has less than `needed` bytes free."""
+    parent = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise JaxepiError(
+            f"{parent} has {free / 1e9:.1f} GB free and the dataset needs about {needed / 1e9:.1f} GB: "
+            "choose another --out, or prepare less"
+        )

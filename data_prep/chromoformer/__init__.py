@@ -1,0 +1,1 @@
+"""Genes with the read depth at their promoter and its contacts."""

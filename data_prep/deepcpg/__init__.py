@@ -1,0 +1,1 @@
+"""Single CpG sites with the states of single cells."""

@@ -1,0 +1,1 @@
+"""Windows of sequence with methylation per CpG and track."""

@@ -1,0 +1,331 @@
+"""`python -m data_prep melody`: FASTA and methylation BigWigs to a dataset of windows."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.build import dataset
+from data_prep.build.options import add_running_options, execution_of
+from data_prep.build.quiet import NEEDED, require
+from data_prep.melody.recipe import DYAD_MODES, VALUE_DTYPES, MelodyRecipe
+from data_prep.sources import preflight, regions
+from data_prep.sources.chroms import PREFIX_MODES, harmonise_all
+from data_prep.sources.genome import Genome
+from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
+from jaxepi.errors import JaxepiError, did_you_mean
+
+# Shares of recordless CpGs and of off-CpG values above which the user should look at the files.
+_MANY_RECORDLESS = 0.5
+_SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
+_HOWS = "tiles, random:N or blocks"
+
+
+class _Help(argparse.HelpFormatter):
+    """Shows the defaults that say something, lists as they are typed."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = " ".join(action.default) if isinstance(action.default, list) else action.default
+        plain = default in (None, "", False, argparse.SUPPRESS)
+        return str(action.help) if plain else f"{action.help} (default: {default})"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m data_prep melody",
+        description="Makes a TFRecord dataset (TFDS layout) of genome windows with the values of methylation tracks.",
+        formatter_class=_Help,
+    )
+    _add_inputs(p.add_argument_group("input"))
+    _add_windows(p.add_argument_group("windows and splits"))
+    _add_records(p.add_argument_group("records"))
+    add_running_options(p.add_argument_group("running"))
+    return p
+
+
+def _add_inputs(g: Any) -> None:
+    g.add_argument("--fasta", required=True, help="genome, FASTA, plain or block-gzipped")
+    g.add_argument(
+        "--bigwigs", nargs="+", default=[], metavar="FILE", help="one BigWig a track, values 0 to 1, -1 = no coverage"
+    )
+    g.add_argument(
+        "--bigwigs-dir", metavar="DIR", help="folder in which track files are looked up by name or part of a name"
+    )
+    g.add_argument(
+        "--tracks", metavar="CSV", help="table with the columns name,file (or track_name,bigwig_file), a row a track"
+    )
+    g.add_argument(
+        "--chrom-prefix",
+        choices=PREFIX_MODES,
+        default="as-is",
+        help="bring the chromosome names of all files to chrN (add) or N (strip)",
+    )
+    g.add_argument(
+        "--extra-chroms",
+        choices=preflight.EXTRA_MODES,
+        default="error",
+        help="what to do with chromosomes that a track has and the FASTA lacks",
+    )
+
+
+def _add_windows(g: Any) -> None:
+    g.add_argument(
+        "--window",
+        type=int,
+        default=10_000,
+        metavar="BP",
+        help="window length in bp; the model needs a multiple of 2000",
+    )
+    g.add_argument(
+        "--windows",
+        nargs="+",
+        default=["tiles"],
+        metavar="[SPLIT=]HOW",
+        help=f"how windows are laid, for all splits or for one: {_HOWS}; for example train=random:200000 valid=tiles",
+    )
+    g.add_argument("--stride", type=int, metavar="BP", help="distance of tile starts in bp (default: --window)")
+    g.add_argument("--seed", type=int, default=5, help="of random windows, a whole number")
+    g.add_argument(
+        "--valid-chroms",
+        nargs="+",
+        default=list(regions.PAPER_VALID),
+        metavar="CHROM",
+        help="validation split, or none",
+    )
+    g.add_argument(
+        "--test-chroms", nargs="+", default=list(regions.PAPER_TEST), metavar="CHROM", help="test split, or none"
+    )
+    g.add_argument(
+        "--drop-chroms", nargs="+", default=list(regions.PAPER_DROP), metavar="CHROM", help="in no split, or none"
+    )
+    g.add_argument(
+        "--regions", metavar="BED", help="splits from a BED file, fourth column = split, instead of chromosomes"
+    )
+    g.add_argument(
+        "--blocks", metavar="FILE", help="BED or CSV of blocks (chrom, start, end) for splits laid as `blocks`"
+    )
+    g.add_argument("--blacklist", metavar="BED", help="regions that windows should not touch")
+    g.add_argument(
+        "--blacklist-treatment",
+        choices=("drop", "zero"),
+        default="drop",
+        help="drop (random ones are drawn again), or keep and mark as `blanked`: the original's all-zero sequence",
+    )
+    g.add_argument(
+        "--max-n-fraction",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="leave out windows whose share of N reaches this: 1 = nothing but N, 2 = keep all",
+    )
+    g.add_argument("--drop-empty", action="store_true", help="leave out windows without a recorded CpG")
+
+
+def _add_records(g: Any) -> None:
+    g.add_argument("--out", required=True, metavar="DIR", help="folder of the dataset; made whole or not at all")
+    g.add_argument(
+        "--dyads",
+        choices=DYAD_MODES,
+        default="both",
+        help="both: a CpG recorded at one letter counts at both; as-recorded: as the original reads it",
+    )
+    g.add_argument("--value-dtype", choices=VALUE_DTYPES, default="float32", help="float16 halves the size, 3 digits")
+    g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line; prints the counts and the place of the dataset."""
+    args = parser().parse_args(argv)
+    require(*NEEDED, *(["apache_beam"] if args.beam_runner else []))
+    _check_numbers(args)
+    genome = Genome(args.fasta, args.chrom_prefix)
+    tracks = resolve_tracks(args.bigwigs, args.bigwigs_dir, args.tracks)
+    lengths = _check_tracks(args, genome, tracks)
+    spans = _spans(args, genome)
+    _warn_uncovered(spans, lengths)
+    inputs = dataset.describe_inputs(_input_files(args, genome, tracks))
+    arguments = _arguments(args, tracks)
+    if not args.overwrite:
+        there = dataset.existing(Path(args.out), MelodyRecipe.name, arguments, inputs)
+        if there is not None:
+            print(f"{there.path} is there already, made with the same arguments from the same files: nothing to do")
+            return 0
+    windows = _windows(args, genome, spans)
+    recipe = MelodyRecipe(
+        genome,
+        TrackReader(tracks, args.chrom_prefix),
+        windows,
+        args.window,
+        dyads=args.dyads,
+        value_dtype=args.value_dtype,
+        max_n_fraction=args.max_n_fraction,
+        drop_empty=args.drop_empty,
+    )
+    count = sum(map(len, windows.values()))
+    dataset.require_space(Path(args.out), int(_SPACE_FACTOR * count * recipe.bytes_per_record()))
+    execution = execution_of(args)
+    built = dataset.build(recipe, Path(args.out), arguments, inputs, execution)
+    _report(built)
+    return 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    for name in ("window", "stride"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise JaxepiError(f"--{name} is {value}: a positive number of bp was expected")
+    if args.processes < 0:
+        raise JaxepiError(f"--processes is {args.processes}: 0 (all cores) or a positive number was expected")
+    if args.max_n_fraction <= 0:
+        raise JaxepiError(
+            f"--max-n-fraction is {args.max_n_fraction}: a share above 0 was expected, 1 leaves out windows of N only"
+        )
+
+
+def _check_tracks(args: argparse.Namespace, genome: Genome, tracks: Sequence[TrackFile]) -> dict[str, dict[str, int]]:
+    checked = {}
+    for track in tracks:
+        header = read_header(track)
+        lengths = {name: header[own] for name, own in harmonise_all(list(header), args.chrom_prefix).items()}
+        preflight.check_track(genome.path, genome.lengths, track.path, lengths, args.extra_chroms)
+        checked[track.name] = lengths
+    return checked
+
+
+def _named(chroms: Sequence[str]) -> list[str]:
+    return [] if list(chroms) == ["none"] else list(chroms)
+
+
+def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[regions.Span]]:
+    if args.regions:
+        spans = regions.split_by_regions(args.regions, genome.lengths, args.chrom_prefix)
+        if not spans:
+            raise JaxepiError(
+                f"{args.regions} holds no region: BED rows with a split in the fourth column were expected"
+            )
+        return spans
+    valid, test = _named(args.valid_chroms), _named(args.test_chroms)
+    spans = regions.split_by_chromosome(genome.lengths, valid, test, _named(args.drop_chroms))
+    preflight.check_splits(genome.path, genome.lengths, spans, {"valid-chroms": valid, "test-chroms": test})
+    return spans
+
+
+def _warn_uncovered(spans: dict[str, list[regions.Span]], lengths: dict[str, dict[str, int]]) -> None:
+    bare = sorted(preflight.uncovered_chromosomes(spans, lengths))
+    if bare:
+        print(
+            f"warning: no track covers {', '.join(bare[:5])}{' …' if bare[5:] else ''}; --drop-chroms leaves them out",
+            file=sys.stderr,
+        )
+
+
+def _input_files(args: argparse.Namespace, genome: Genome, tracks: Sequence[TrackFile]) -> dict[str, Path]:
+    files = {"fasta": genome.path} | {f"track {track.name}": track.path for track in tracks}
+    for role in ("regions", "blocks", "blacklist"):
+        given = getattr(args, role)
+        if given is not None:
+            if not Path(given).is_file():
+                raise JaxepiError(f"{given} does not exist: --{role} needs a file")
+            files[role] = Path(given).absolute()
+    return files
+
+
+def _arguments(args: argparse.Namespace, tracks: Sequence[TrackFile]) -> dict[str, Any]:
+    """What decides the content, in one form however it was typed; files are told apart by their digests instead."""
+    by_regions = args.regions is not None
+    return {
+        "tracks": [track.name for track in tracks],
+        "chrom_prefix": args.chrom_prefix,
+        "window": args.window,
+        "windows": sorted(args.windows),
+        "stride": args.stride or args.window,
+        "seed": args.seed,
+        "valid_chroms": None if by_regions else sorted(_named(args.valid_chroms)),
+        "test_chroms": None if by_regions else sorted(_named(args.test_chroms)),
+        "drop_chroms": None if by_regions else sorted(_named(args.drop_chroms)),
+        "blacklist_treatment": args.blacklist_treatment if args.blacklist else None,
+        "max_n_fraction": args.max_n_fraction,
+        "drop_empty": args.drop_empty,
+        "dyads": args.dyads,
+        "value_dtype": args.value_dtype,
+    }
+
+
+def _how(args: argparse.Namespace, splits: Sequence[str]) -> dict[str, str]:
+    """Placement per split from `--windows`."""
+    chosen = dict.fromkeys(splits, "tiles")
+    for word in args.windows:
+        split, _, how = word.rpartition("=")
+        number = how.removeprefix("random:")
+        if how not in ("tiles", "blocks") and not (how.startswith("random:") and number.isdigit() and int(number) > 0):
+            raise JaxepiError(f"--windows {word}: {how!r} is no placement, use {_HOWS}")
+        if split and split not in chosen:
+            raise JaxepiError(
+                f"--windows {word}: there is no split {split!r}{did_you_mean(split, chosen)}, only {', '.join(chosen)}"
+            )
+        chosen |= {split: how} if split else dict.fromkeys(splits, how)
+    if "blocks" in chosen.values() and not args.blocks:
+        raise JaxepiError("--windows asks for blocks and no file is given: name a BED or CSV file with --blocks")
+    return chosen
+
+
+def _windows(
+    args: argparse.Namespace, genome: Genome, spans: dict[str, list[regions.Span]]
+) -> dict[str, regions.Windows]:
+    blacklist = regions.Blacklist.from_bed(args.blacklist, args.chrom_prefix) if args.blacklist else None
+    drop = blacklist if args.blacklist_treatment == "drop" else None
+    made = {}
+    for split, how in _how(args, list(spans)).items():
+        if how.startswith("random:"):
+            windows, _ = regions.draw(spans[split], args.window, int(how.removeprefix("random:")), args.seed, drop)
+        elif how == "blocks":
+            blocks = regions.read_blocks(args.blocks, args.chrom_prefix)
+            windows, outside = regions.centre_on_blocks(blocks, spans[split], args.window, genome.lengths)
+            if outside:
+                print(
+                    f"warning: {outside} blocks of {split} are too near a chromosome end for a window", file=sys.stderr
+                )
+        else:
+            windows = regions.tile(spans[split], args.window, args.stride or args.window)
+        windows = windows.sorted()
+        if blacklist is not None:
+            touched = blacklist.mark(windows, args.window)
+            if drop is not None:
+                windows = windows.take(~touched)
+            else:
+                windows = regions.Windows(windows.chroms, windows.chrom_id, windows.start, touched)
+        if not len(windows):
+            raise JaxepiError(
+                f"split {split!r} is empty: none of its regions holds a window of {args.window} bp, so use a smaller "
+                "--window or other regions"
+            )
+        made[split] = windows
+    return made
+
+
+def _report(built: dataset.Built) -> None:
+    manifest = built.manifest
+    for split, counts in manifest["splits"].items():
+        letters = max(counts["cpg_letters"], 1)
+        recordless = np.array(counts["cpg_letters_recordless"]) / letters
+        uncovered = np.array(counts["uncovered"]) / letters
+        left_out = counts["left_out_n"] + counts["left_out_empty"]
+        bases = counts["records"] * manifest["window"]
+        print(
+            f"{split}: {counts['records']} windows ({left_out} left out) in {counts['shards']} shard(s), "
+            f"{counts['cpg_letters']} CpG letters, of which {recordless.mean():.1%} without a record and "
+            f"{uncovered.mean():.1%} without coverage (-1) in the mean track; {counts['n_bases'] / bases:.1%} N"
+        )
+        many = [name for name, share in zip(manifest["tracks"], recordless, strict=True) if share > _MANY_RECORDLESS]
+        if many:
+            print(
+                f"warning: in {split}, {len(many)} of {len(manifest['tracks'])} tracks have no record at more than "
+                f"{_MANY_RECORDLESS:.0%} of the CpG letters ({', '.join(many[:3])}{' …' if many[3:] else ''})",
+                file=sys.stderr,
+            )
+    total = sum(counts["records"] for counts in manifest["splits"].values())
+    print(f"{total} windows in {manifest['seconds']} s: {built.path}")

@@ -1,0 +1,31 @@
+"""The genome as data preparation sees it: `jaxepi.genome.Genome` with chromosome names brought to one form."""
+
+import os
+
+import numpy as np
+
+from data_prep.sources.chroms import harmonise_all
+from jaxepi import genome
+
+
+class Genome:
+    """A FASTA file whose chromosomes go by their harmonised names; safe to pickle and to use in forked processes."""
+
+    def __init__(self, path: str | os.PathLike[str], prefix: str = "as-is") -> None:
+        """Opens the file.
+
+        Args:
+            path: FASTA, plain or block-gzipped.
+            prefix: see `data_prep.sources.chroms.harmonise`.
+
+        Raises:
+            JaxepiError: see `jaxepi.genome.Genome`.
+        """
+        self._file = genome.Genome(path)
+        self.path = self._file.path.absolute()
+        self._file_name = harmonise_all(self._file.names, prefix)
+        self.lengths: dict[str, int] = {name: self._file.lengths[own] for name, own in self._file_name.items()}
+
+    def codes(self, chrom: str, start: int, end: int) -> np.ndarray:
+        """Base codes (end - start,) uint8 of an interval, 0-based half-open; what lies outside the chromosome is N."""
+        return self._file.codes(self._file_name[chrom], start, end, pad=True)

@@ -1,0 +1,190 @@
+"""BigWig tracks: which files make which tracks, and reading them in large blocks, once per chromosome and track."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.sources.chroms import harmonise_all
+from jaxepi.errors import JaxepiError, did_you_mean
+
+_BIGWIG_ENDINGS = (".bw", ".bigwig")
+_NAME_COLUMNS = ("name", "track_name")
+_FILE_COLUMNS = ("file", "bigwig_file")
+
+
+@dataclass(frozen=True)
+class TrackFile:
+    """One track: its name in the dataset and its BigWig file."""
+
+    name: str
+    path: Path
+
+
+def resolve_tracks(
+    bigwigs: Sequence[str] = (), folder: str | None = None, table: str | None = None
+) -> tuple[TrackFile, ...]:
+    """The tracks in order, from a list of files, or from a folder and a table.
+
+    A file named in `bigwigs` or in the table is a path, or the name of a file in `folder`, or a part of exactly one
+    name there. Without `bigwigs` and `table` every BigWig of the folder is taken, in alphabetical order.
+
+    Args:
+        bigwigs: files; the track is named after the file without its ending.
+        folder: where names are looked up.
+        table: CSV with the columns `name` and `file` (or `track_name` and `bigwig_file`), one row a track.
+
+    Raises:
+        JaxepiError: if a name fits no file or several, a column is missing, or two tracks have one name.
+    """
+    if folder is not None and not Path(folder).is_dir():
+        raise JaxepiError(f"{folder} is not a folder: --bigwigs-dir needs the folder of the BigWig files")
+    if table is not None:
+        rows = _read_table(Path(table))
+    elif bigwigs:
+        rows = [(None, name) for name in bigwigs]
+    elif folder is not None:
+        rows = [(None, name) for name in _bigwigs_in(folder)]
+    else:
+        raise JaxepiError("no tracks: give BigWig files with --bigwigs, or --bigwigs-dir with or without --tracks")
+    if not rows:
+        raise JaxepiError(f"{table or folder} names no track: at least one BigWig file is needed")
+    base = Path(table).parent if table is not None and folder is None else None
+    paths = [_find(name, folder, base) for _, name in rows]
+    tracks = tuple(TrackFile(name or _stem(path), path) for (name, _), path in zip(rows, paths, strict=True))
+    names = [track.name for track in tracks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise JaxepiError(
+            f"two tracks are called {twice!r}: name each track once, with --tracks table.csv if files share a name"
+        )
+    return tracks
+
+
+def _read_table(path: Path) -> list[tuple[str | None, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise JaxepiError(f"{path} cannot be read as a CSV table of tracks ({error})") from error
+    name_column = next((c for c in _NAME_COLUMNS if c in columns), None)
+    file_column = next((c for c in _FILE_COLUMNS if c in columns), None)
+    if name_column is None or file_column is None:
+        raise JaxepiError(
+            f"{path} has the columns {', '.join(columns) or 'none'}: a table of tracks needs `name` and `file`"
+        )
+    return [(row[name_column], row[file_column]) for row in rows]
+
+
+def _bigwigs_in(folder: str) -> list[str]:
+    return sorted(p.name for p in Path(folder).iterdir() if p.name.lower().endswith(_BIGWIG_ENDINGS))
+
+
+def _stem(path: Path) -> str:
+    lower = path.name.lower()
+    ending = next((e for e in _BIGWIG_ENDINGS if lower.endswith(e)), "")
+    return path.name[: len(path.name) - len(ending)]
+
+
+def _find(name: str, folder: str | None, base: Path | None) -> Path:
+    direct = Path(name) if base is None or Path(name).is_absolute() else base / name
+    if folder is None:
+        if not direct.exists():
+            raise JaxepiError(f"{direct} does not exist: a BigWig file was expected")
+        return direct.absolute()
+    known = _bigwigs_in(folder)
+    if name in known:
+        return (Path(folder) / name).absolute()
+    if direct.is_absolute() and direct.exists():
+        return direct
+    fitting = [k for k in known if name in k]
+    if len(fitting) == 1:
+        return (Path(folder) / fitting[0]).absolute()
+    if fitting:
+        raise JaxepiError(
+            f"{name!r} fits {len(fitting)} files in {folder} ({', '.join(fitting[:5])}): give the full file name"
+        )
+    raise JaxepiError(
+        f"{name!r} fits no BigWig file in {folder}{did_you_mean(name, known)}: give a file name or a part of one"
+    )
+
+
+def read_header(track: TrackFile) -> dict[str, int]:
+    """Chromosome lengths as the file states them.
+
+    Raises:
+        JaxepiError: if the file is missing, unreadable, truncated or not a BigWig.
+    """
+    with _open(track) as file:
+        return dict(file.chroms())
+
+
+def _open(track: TrackFile) -> Any:
+    import pyBigWig
+
+    if not track.path.exists():
+        raise JaxepiError(f"{track.path} does not exist: the BigWig file of track {track.name!r} was expected")
+    if not os.access(track.path, os.R_OK):
+        raise JaxepiError(f"{track.path} cannot be read: check its permissions")
+    try:
+        file = pyBigWig.open(str(track.path)) if _is_whole(track.path) else None
+    except RuntimeError:
+        file = None
+    if file is None:
+        raise JaxepiError(f"{track.path} is truncated or not a BigWig file: copy or download it again")
+    if not file.isBigWig():
+        raise JaxepiError(f"{track.path} is a BigBed file: a BigWig file was expected")
+    return file
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file ends with the four bytes it begins with, as BigWig and BigBed files do."""
+    with path.open("rb") as file:
+        first = file.read(4)
+        if len(first) < 4:
+            return False
+        file.seek(-4, os.SEEK_END)
+        return file.read(4) == first
+
+
+class TrackReader:
+    """Reads K tracks. Files are opened once per process; the object may be sent to other processes."""
+
+    def __init__(self, tracks: Sequence[TrackFile], prefix: str = "as-is") -> None:
+        """`prefix` as in `data_prep.sources.chroms.harmonise`."""
+        self.tracks = tuple(tracks)
+        self._prefix = prefix
+        self._pid = -1
+        self._files: list[tuple[Any, dict[str, str]]] = []
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": [], "_pid": -1}
+
+    def read(self, track: int, chrom: str, start: int, end: int) -> np.ndarray:
+        """One value a base, (end - start,) float32, exactly as stored; NaN where the file has no record.
+
+        The interval lies inside the chromosome. A chromosome that the track does not have is all NaN.
+        """
+        if self._pid != os.getpid():
+            opened = [_open(t) for t in self.tracks]
+            self._files = [(file, harmonise_all(list(file.chroms()), self._prefix)) for file in opened]
+            self._pid = os.getpid()
+        file, names = self._files[track]
+        if chrom not in names:
+            return np.full(end - start, np.nan, np.float32)
+        try:
+            values = file.values(names[chrom], start, end, numpy=True)
+        except RuntimeError as error:
+            raise JaxepiError(
+                f"{self.tracks[track].path} cannot be read at {chrom}:{start}-{end}: the file is damaged, "
+                "copy or download it again"
+            ) from error
+        return np.asarray(values, np.float32)

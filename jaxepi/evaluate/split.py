@@ -1,0 +1,67 @@
+"""Evaluation of one split of a dataset: the same code during training and afterwards."""
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxepi.data import BatchStream, Dataset, Split, device_batches
+from jaxepi.evaluate.evaluator import evaluate
+from jaxepi.evaluate.result import EvalResult
+from jaxepi.parallel.mesh import batch_sharding
+from jaxepi.task import Task
+
+
+def evaluate_split(
+    predict_step: Callable[[Any], Any],
+    task: Task,
+    dataset: Dataset,
+    split: str,
+    mesh: Any,
+    config: Any,
+    *,
+    batches: int | None = None,
+    output: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    step: int | None = None,
+) -> EvalResult:
+    """Evaluates one split in its own order, every record once; a ragged last batch is padded and masked.
+
+    Args:
+      predict_step: batch -> (metric sums, predictions).
+      batches: at most so many; None for the whole split.
+      output: folder for metrics.json, per_track.tsv and plots_data.npz.
+      step: of the checkpoint, for the result.
+
+    Raises:
+      JaxepiError: no such split, or it is empty.
+    """
+    records = dataset.split(split)
+    stream = BatchStream(
+        records, task.collate, config.eval_batch_size, shuffle=False, remainder="pad", epochs=1,
+        process_index=jax.process_index(), process_count=jax.process_count(), readers=config.dataset.readers,
+    )  # fmt: skip
+    total = min(stream.batches_per_epoch, batches or stream.batches_per_epoch)
+    with contextlib.closing(stream), contextlib.closing(device_batches(stream, batch_sharding(mesh))) as on_device:
+        return evaluate(
+            predict_step,
+            itertools.islice(on_device, total),
+            task,
+            task.tracks,
+            split,
+            options=task.options,
+            total=total,
+            locate=functools.partial(_place, records),
+            output=output,
+            progress=progress,
+            step=step,
+        )
+
+
+def _place(records: Split, number: int) -> tuple[str, int]:
+    record = records[number]
+    return record["chrom"], int(record["start"])

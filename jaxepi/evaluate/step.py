@@ -1,0 +1,27 @@
+"""The jitted evaluation step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from jaxepi.parallel.mesh import batch_sharding, replicated
+from jaxepi.task import Batch, Task
+
+EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
+
+
+def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
+    """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh."""
+
+    def evaluate(params: Any, rest: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array]]:
+        model = nnx.merge(graphdef, params, rest)
+        model.eval()
+        inputs, targets = task.prepare(batch, jax.random.key(0), train=False)
+        outputs = task.apply(model, inputs)
+        return task.metrics(outputs, targets), task.predictions(outputs, targets)
+
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(evaluate, in_shardings=(None, None, rows), out_shardings=(whole, rows))

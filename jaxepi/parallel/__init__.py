@@ -1,0 +1,1 @@
+"""Hosts, devices, the mesh and where arrays lie on it."""

@@ -1,0 +1,169 @@
+"""Checkpoints (orbax): the newest whole one is found by itself, a damaged one is named and passed over.
+
+    workdir/checkpoints/<step>/   the last few, for resuming
+    workdir/best/<step>/          the best by the monitored validation metric, for prediction
+
+Each holds `state` (parameters, normalisation statistics, optimizer, moving average, rng, step) and `meta` (JSON: the
+input's position, the resolved config, versions, the dataset's fingerprint and description, a checksum of the state).
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from jaxepi.errors import JaxepiError
+
+Meta = dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run. Saving goes on in the background; `close` waits for it."""
+
+    def __init__(self, directory: Path | str, keep: int = 2):
+        """Opens (and makes) `directory`; only the newest `keep` are kept."""
+        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every save at length
+        self.directory = Path(directory).absolute()
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, step: int, state: Any, meta: Meta) -> None:
+        """Saves the state and what is needed to go on from it or to predict with it.
+
+        Raises:
+          JaxepiError: the disk is full or not writable.
+        """
+        if step in self._manager.all_steps():
+            return
+        meta = {**meta, "step": step, "checksum": checksum(state)}
+        try:
+            self._manager.save(
+                step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+            )
+        except OSError as problem:
+            raise _cannot_write(self.directory, problem) from problem
+
+    def steps(self) -> list[int]:
+        """Steps that have a complete checkpoint, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def meta(self, step: int) -> Meta:
+        """The description saved with a step, without reading the state."""
+        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+    def restore_newest(self, abstract_state: Any, warn: Callable[[str], None]) -> tuple[Any, Meta] | None:
+        """The newest checkpoint that is whole, or None if there is none at all.
+
+        A damaged one is told through `warn` and the one before it is tried.
+
+        Raises:
+          JaxepiError: there are checkpoints, but none can be read.
+        """
+        steps = self.steps()
+        for step in steps:
+            try:
+                return self._restore(step, abstract_state)
+            except JaxepiError:
+                raise
+            except Exception as problem:  # orbax and its storage raise many kinds for damaged files
+                reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
+                kept = self._set_aside(step)
+                warn(
+                    f"checkpoint {self.directory}/{step} is damaged ({reason}), moved to {kept}; trying the one before"
+                )
+        if steps:
+            raise JaxepiError(
+                f"None of the {len(steps)} checkpoint(s) in {self.directory} can be read; restore them from a copy, "
+                "or remove the folder to start again."
+            )
+        return None
+
+    def _restore(self, step: int, abstract_state: Any) -> tuple[Any, Meta]:
+        meta = self.meta(step)
+        self._check_shapes(step, abstract_state)
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state)))[
+            "state"
+        ]
+        if checksum(restored) != meta["checksum"]:
+            raise ValueError("its contents do not match their checksum")
+        return restored, meta
+
+    def _check_shapes(self, step: int, abstract_state: Any) -> None:
+        """A checkpoint of another model is not damage: it is told, not passed over."""
+        saved = ocp.PyTreeCheckpointer().metadata(self.directory / str(step) / "state").item_metadata.tree
+        shapes = {_path(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(saved)}
+        for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_state):
+            name, shape = _path(path), tuple(leaf.shape)
+            if shapes.get(name, shape) != shape:
+                raise JaxepiError(
+                    f"Checkpoint {self.directory / str(step)} holds {name} with shape {shapes[name]}, but the config "
+                    f"makes {shape}; use the config of that run, or another --workdir."
+                )
+
+    def _set_aside(self, step: int) -> Path:
+        """Moves a damaged checkpoint away, so that its step can be saved again."""
+        place = self.directory.parent / "damaged" / f"{self.directory.name}-{step}"
+        if jax.process_index() == 0:
+            place.parent.mkdir(exist_ok=True)
+            while place.exists():
+                place = place.with_name(place.name + "+")
+            (self.directory / str(step)).rename(place)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"set aside {step}")
+        self._manager.reload()
+        return place
+
+    def remove_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps: a run that goes on from `step` will come to them again."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+
+    def close(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+          JaxepiError: a save in the background failed.
+        """
+        try:
+            self._manager.wait_until_finished()
+            self._manager.close()
+        except OSError as problem:
+            raise _cannot_write(self.directory, problem) from problem
+
+
+def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:
+    return JaxepiError(
+        f"Cannot write a checkpoint to {directory} ({problem.strerror or problem}); the earlier ones are untouched: "
+        "make room or choose another --workdir, and run the same command again."
+    )
+
+
+def _path(path: tuple[Any, ...]) -> str:
+    """A readable name of a leaf that does not depend on how its containers are spelled."""
+    names = (getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))) for key in path)
+    return "/".join(str(name) for name in names if str(name) != "value")
+
+
+def checksum(state: Any) -> int:
+    """A 32-bit checksum over every bit of a state and its place, computed where the arrays live."""
+    return int(_checksum(jax.tree.leaves(state)))
+
+
+@jax.jit
+def _checksum(leaves: list[jax.Array]) -> jax.Array:
+    words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+
+    def of(leaf: jax.Array) -> jax.Array:
+        bits = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+        flat = jax.lax.bitcast_convert_type(bits, words[bits.dtype.itemsize]).astype(jnp.uint32).ravel()
+        place = jax.lax.iota(jnp.uint32, flat.size) * jnp.uint32(2654435761) + jnp.uint32(1)
+        return (flat * (place | jnp.uint32(1))).sum(dtype=jnp.uint32)
+
+    return functools.reduce(lambda total, leaf: total * jnp.uint32(16777619) + of(leaf), leaves, jnp.uint32(1))

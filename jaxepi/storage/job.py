@@ -1,0 +1,167 @@
+"""A long job that writes a folder: worked on beside its place, locked, resumable only with the same arguments."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from jaxepi.errors import JaxepiError
+
+PROGRESS = "progress.json"  # of a job that goes on where it was: what of its files is good
+
+
+def lock_folder(partial: Path) -> IO[str]:
+    """Makes the folder in which a job works and holds it; the lock ends with the file or the process.
+
+    Raises:
+      JaxepiError: another process works there, or there can be no such folder.
+    """
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = open(partial / "lock", "w")
+    except OSError as problem:
+        raise JaxepiError(f"Cannot make {partial} ({problem.strerror or problem}): choose another --out.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise JaxepiError(f"Another process is writing {partial}; wait for it or choose another --out.") from None
+    return lock
+
+
+@contextlib.contextmanager
+def write_errors(out: Path) -> Iterator[None]:
+    """Turns a failed write into the sentence that says what is kept and how to go on."""
+    try:
+        yield
+    except OSError as problem:
+        raise JaxepiError(
+            f"Cannot write {out} ({problem.strerror or problem}); what is done is kept in {out.name}.partial: "
+            "make room and run the same command again."
+        ) from problem
+
+
+@contextlib.contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out` that becomes `out` when the block ends well; what a killed job left is removed.
+
+    Raises:
+      JaxepiError: something lies at `out`, another process writes there, or the disk is full.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise JaxepiError(f"{out} is there already: choose another --out or remove it.")
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        with lock_folder(partial) as lock:
+            for left in partial.iterdir():
+                if left.name != Path(lock.name).name:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            try:
+                yield partial
+                Path(lock.name).unlink()
+                os.replace(partial, out)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    except OSError as problem:
+        raise JaxepiError(
+            f"Cannot write {out} ({problem.strerror or problem}): make room or choose another --out, and run again."
+        ) from problem
+
+
+def write_durably(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a small JSON file in one step, its content on disk first; a failure is an OSError for `write_errors`."""
+    partial = path.with_name(f".{path.name}")
+    with open(partial, "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_progress(partial: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an interrupted job said last in its folder; None if it said nothing.
+
+    Raises:
+      JaxepiError: it had other arguments (named).
+    """
+    path = partial / PROGRESS
+    if not path.exists():
+        return None
+    told = json.loads(path.read_text())
+    check_same(told["arguments"], arguments, f"{partial} was left by a job", "remove it")
+    return told
+
+
+def save_progress(partial: Path, files: Iterable[IO[bytes]], told: Mapping[str, Any]) -> None:
+    """Puts the files on disk and then says so; `told` has `arguments` and what tells how much of the files is good."""
+    for file in files:
+        file.flush()
+        os.fsync(file.fileno())
+    write_durably(partial / PROGRESS, told)
+
+
+def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], what: str, remedy: str) -> None:
+    """Raises JaxepiError naming the first argument that differs from an earlier job's."""
+    for key in now:
+        if earlier.get(key) != now[key]:
+            raise JaxepiError(
+                f"{what} with {key} {earlier.get(key)}, not {now[key]}: {remedy}, or choose another --out."
+            )
+
+
+def finished(out: Path, summary_name: str, arguments: Mapping[str, Any], what: str) -> dict[str, Any] | None:
+    """The summary of a job that was done with these arguments, None if `out` is still to be made.
+
+    Args:
+      out: folder of the results.
+      summary_name: the file that is written last.
+      arguments: of the job.
+      what: for messages, such as "prediction".
+
+    Raises:
+      JaxepiError: `out` holds something else, or the result of other arguments (named).
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / summary_name).is_file():
+        raise JaxepiError(f"{out} exists and holds no finished {what}: choose another --out.")
+    summary = json.loads((out / summary_name).read_text())
+    article = "an" if what[0] in "aeiou" else "a"
+    check_same(summary["arguments"], arguments, f"{out} holds {article} {what}", "remove it")
+    return summary
+
+
+SYNC_SECONDS = 5.0  # work that a kill may cost
+
+
+def file_names(tracks: Sequence[str]) -> list[str]:
+    """Track names that can be file names, all different."""
+    names: list[str] = []
+    for track in tracks:
+        base = name = re.sub(r"[^\w.+-]+", "_", track).lstrip(".") or "track"
+        number = 2
+        while name.lower() in (other.lower() for other in names):
+            name, number = f"{base}_{number}", number + 1
+        names.append(name)
+    return names
+
+
+def require_h5py(instead: str = "") -> Any:
+    """The package h5py; `instead` is what the sentence adds to what can be done without it.
+
+    Raises:
+      JaxepiError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as problem:
+        raise JaxepiError(
+            f"h5py is not installed and HDF5 needs it: pip install 'jaxepi[convert]'{instead}."
+        ) from problem
+    return h5py

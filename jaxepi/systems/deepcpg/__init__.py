@@ -1,0 +1,1 @@
+"""DeepCpG: methylation of single CpGs in single cells from sequence and neighbouring sites."""

@@ -1,0 +1,299 @@
+"""Released DeepCpG weights: Keras 1 and 2 `.h5` files with or without `model.json`, and MultiMolecule's port.
+
+`from_pretrained("deepcpg", source, network="CnnL2h128")`: the source is a weight file, a folder with one, or a mapping.
+Our models take the channels A C G T; the original's order A T G C is changed here, in the first kernel.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from jaxepi.errors import JaxepiError
+from jaxepi.layers.keras_like import NormSteps
+from jaxepi.pretrained.sources import Released, Source, read_source
+from jaxepi.pretrained.table import Entry, SideBySide, Transform
+from jaxepi.system import System
+from jaxepi.systems.deepcpg import networks as networks
+from jaxepi.systems.deepcpg.keras_description import find_description, read_description, weights_in
+from jaxepi.systems.deepcpg.keras_file import write_model
+from jaxepi.systems.deepcpg.model import (
+    DeepCpG,
+    DeepCpGConfig,
+    Parts,
+    head_units,
+    network_name,
+    parse_network,
+    unit_names,
+)
+from jaxepi.systems.deepcpg.weight_names import ATGC, canonical, head_layer, heads_of, weight
+
+WRAPPERS = ("state_dict", "model_state_dict")
+
+CHANNELS = Transform(lambda array: array[:, ATGC], lambda array: array[:, ATGC])  # kernel (width, A T G C, out)
+
+
+def _cells(first: str, *groups: tuple[str, Sequence[int]]) -> tuple[str, ...]:
+    return tuple(f"cpg/{prefix}_{number}_{first}" for prefix, numbers in groups for number in numbers)
+
+
+# The cells of the released DNA models by network and number: GSE56879 (serum, 2i) and GSE65364, in the files' order.
+RELEASED = {
+    ("CnnL2h128", 18): _cells(
+        "SER", ("BS27", (1, 3, 5, 6, 8)), ("BS28", (10, 1, 2, 3, 4, 6)), ("BS29", (1, 4, 5, 6, 7, 8, 9))
+    ),
+    ("CnnL3h128", 12): _cells("2I", ("BS24", (1, 2, 4, 6, 8)), ("BS25", (10, 2, 6, 7, 8)), ("BS26", (1, 2))),
+    ("CnnL2h128", 25): tuple(f"cpg/Ca{i:02d}" for i in range(1, 26)),
+    ("CnnL3h128", 6): tuple(f"cpg/HepG2{i}" for i in range(1, 7)),
+    ("CnnL2h128", 6): tuple(f"cpg/mESC{i}" for i in range(1, 7)),
+}
+
+
+def table(config: DeepCpGConfig) -> list[Entry | SideBySide]:
+    """Every tensor of a model, under the names of `deepcpg_names`."""
+    parts = config.parts
+    lines: list[Entry | SideBySide] = _dna(parts.dna) if parts.dna else []
+    if parts.cpg:
+        lines += _layer("cpg/time_distributed_1/dense_1", "cpg.dense")
+        for i in range(len(networks.CPG_NETWORKS[parts.cpg].units)):
+            lines += _gru(f"cpg/bidirectional_{i + 1}", f"cpg.grus.{i}", i + 1)
+    for i in range(networks.JOINT_NETWORKS.get(parts.joint or "", 0)):
+        lines += _layer(f"joint/dense_{i + 1}/joint/dense_{i + 1}", f"joint.denses.{i}")
+    if config.outputs:
+        units = [head_units(output) for output in config.outputs]
+        for role in ("kernel", "bias"):
+            names = [weight(head_layer(output), role) for output in config.outputs]
+            lines.append(SideBySide(names, f"heads.{role}", units))
+    return lines
+
+
+def _dna(name: str) -> list[Entry | SideBySide]:
+    sizes = networks.DNA_NETWORKS[name]
+    if isinstance(sizes, networks.Residual):
+        lines = _layer("dna/conv1/conv1", "dna.conv", CHANNELS)
+        lines += _norm("dna/bn1/bn1", "dna.norm") if sizes.norm_first else []
+        before, unit = 128, 0
+        for stage in sizes.stages:
+            for block in range(len(stage.dilations)):
+                own = networks.unit_names(sizes)[unit]
+                changed = block == 0 or before != stage.channels[-1]
+                lines += _unit(own, f"dna.units.{unit}", len(stage.channels), changed)
+                before, unit = stage.channels[-1], unit + 1
+        return lines
+    lines = []
+    for i in range(len(sizes.blocks)):
+        name = f"dna/conv1d_{i + 1}/conv1d_{i + 1}"
+        lines += _layer(name, f"dna.convs.{i}", CHANNELS if i == 0 else None)
+    if isinstance(sizes, networks.Recurrent):
+        return lines + _gru("dna/bidirectional_1", "dna.gru", 1)
+    return lines + _layer("dna/dense_1/dense_1", "dna.dense")
+
+
+def _layer(original: str, path: str, transform: Transform | None = None) -> list[Entry | SideBySide]:
+    kernel = Entry(weight(original, "kernel"), f"{path}.kernel", *([transform] if transform else []))
+    return [kernel, Entry(weight(original, "bias"), f"{path}.bias")]
+
+
+def _norm(original: str, path: str) -> list[Entry | SideBySide]:
+    roles = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}
+    return [Entry(weight(original, role), f"{path}.{ours}") for role, ours in roles.items()]
+
+
+def _gru(original: str, path: str, number: int) -> list[Entry | SideBySide]:
+    layer = f"{original}/{original.split('/')[-1]}"
+    return [
+        Entry(weight(f"{layer}/{way}_gru_{number}", role), f"{path}.{way}.{role}")
+        for way in ("forward", "backward")
+        for role in ("kernel", "recurrent_kernel", "bias")
+    ]
+
+
+def _unit(name: str, path: str, convs: int, changed: bool) -> list[Entry | SideBySide]:
+    """A residual unit; in the original the layer of the shortcut stands before the last convolution."""
+    lines: list[Entry | SideBySide] = []
+    for i in range(convs):
+        lines += _norm(f"dna/{name}/res_bn{i + 1}/{name}/res_bn{i + 1}", f"{path}.norms.{i}")
+        if changed and i == convs - 1:
+            lines += _layer(f"dna/{name}/id_conv1/{name}/id_conv1", f"{path}.shortcut")
+        lines += _layer(f"dna/{name}/res_conv{i + 1}/{name}/res_conv{i + 1}", f"{path}.convs.{i}")
+    return lines
+
+
+def open_source(source: Source, sizes: Mapping[str, Any]) -> tuple[Released, dict[str, Any]]:
+    """Tensors of a weight file, a folder with one, or a mapping, under our names; and the sizes with what JSON tells.
+
+    Raises:
+      JaxepiError: nothing there, not readable, or tensors that contradict each other.
+    """
+    text = None
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        source = path = weights_in(path) if path.is_dir() else path
+        text = find_description(path) if path.is_file() else None
+    content = read_source(source, WRAPPERS)
+    told, unnamed = read_description(text, content.name) if text else ({}, {})
+    asked = tuple(sizes.get("outputs", content.tracks or ()))
+    arrays = canonical(content.arrays, asked or told.get("outputs", ()), unnamed)
+    arrays = _in_order(arrays, asked or told.pop("outputs", ()))
+    told.pop("outputs", None)
+    network = _network(arrays)
+    if not asked and _unnamed_heads(arrays):
+        known = RELEASED.get((network or "", len(heads_of(arrays))))
+        arrays = _renamed(arrays, known) if known else arrays
+    content = dataclasses.replace(content, arrays=arrays, tracks=None)  # the heads' names are the tracks
+    told |= {"window": _window(arrays, network), **told, **sizes}
+    if asked:
+        told["outputs"] = asked
+    if "network" in sizes:
+        told["network"] = _asked_network(str(sizes["network"]), network)
+    return content, told
+
+
+def _asked_network(asked: str, found: str | None) -> str:
+    """The official spelling; of a joint model the joint part alone will do."""
+    if found and asked.lower() == (parse_network(found).joint or "").lower():
+        return found
+    return network_name(parse_network(asked))
+
+
+def _in_order(arrays: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    """Heads in the order of `outputs`, behind everything else."""
+    heads = heads_of(arrays)
+    if set(heads) != set(outputs):
+        return arrays
+    own = {weight(head_layer(output), role): None for output in outputs for role in ("kernel", "bias")}
+    return {n: a for n, a in arrays.items() if n not in own} | {n: arrays[n] for n in own if n in arrays}
+
+
+def _unnamed_heads(arrays: Mapping[str, np.ndarray]) -> bool:
+    heads = heads_of(arrays)
+    return bool(heads) and all(head.startswith("cpg/cell_") for head in heads)
+
+
+def _renamed(arrays: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    names = {
+        weight(head_layer(old), role): weight(head_layer(new), role)
+        for old, new in zip(heads_of(arrays), outputs, strict=True)
+        for role in ("kernel", "bias")
+    }
+    return {names.get(name, name): array for name, array in arrays.items()}
+
+
+def _network(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The official name by which layers there are; None if that does not tell."""
+    layers = {name.rsplit("/", 1)[0] for name in arrays}
+    grus = [layer for layer in layers if layer.startswith("cpg/") and layer.endswith("/forward_gru_2")]
+    rnn = any(layer.startswith("cpg/bidirectional_1/") for layer in layers)
+    cpg = None
+    if "cpg/time_distributed_1/dense_1" in layers:
+        cpg = "RnnL2" if grus else "RnnL1" if rnn else "FcAvg"
+    elif any(layer.startswith(("cpg/time_distributed_", "cpg/bidirectional_")) for layer in layers):
+        return None
+    dna, joint = _dna_name(arrays, layers), None
+    if dna is None and any(layer.startswith("dna/") for layer in layers):
+        return None
+    if dna and cpg:
+        count = sum(layer.startswith("joint/dense_") for layer in layers)
+        joint = next((name for name, depth in networks.JOINT_NETWORKS.items() if depth == count), None)
+        if joint is None:
+            return None
+    return network_name(Parts(joint, dna, cpg)) if dna or cpg else None
+
+
+def _dna_name(arrays: Mapping[str, np.ndarray], layers: set[str]) -> str | None:
+    if "dna/conv1/conv1" in layers:
+        units = {layer.split("/")[1] for layer in layers if layer.endswith("res_conv1")}
+        for name, sizes in networks.DNA_NETWORKS.items():
+            if isinstance(sizes, networks.Residual) and units == set(networks.unit_names(sizes)):
+                bottleneck = any(layer.endswith("res_conv3") for layer in layers)
+                if ("dna/bn1/bn1" in layers) == sizes.norm_first and bottleneck == (len(sizes.stages[0].channels) == 3):
+                    return name
+        return None
+    if "dna/bidirectional_1/bidirectional_1/forward_gru_1" in layers:
+        return "CnnRnn01"
+    depth = sum(layer.startswith("dna/conv1d_") for layer in layers)
+    hidden = arrays.get("dna/dense_1/dense_1/bias:0")
+    if hidden is None or depth not in (1, 2, 3):
+        return None
+    return f"CnnL{depth}h{256 if hidden.shape == (256,) else 128}"
+
+
+def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
+    """What the shapes tell."""
+    del name
+    told: dict[str, Any] = {"outputs": heads_of(arrays)}
+    if network := _network(arrays):
+        told["network"] = network
+    hidden, first = arrays.get("dna/dense_1/dense_1/bias:0"), arrays.get("cpg/time_distributed_1/dense_1/kernel:0")
+    if hidden is not None and hidden.ndim == 1:
+        told["hidden"] = hidden.shape[0]
+    if first is not None and first.ndim == 2:
+        told["neighbours"] = first.shape[0] // 2
+    joint = arrays.get("joint/dense_1/joint/dense_1/bias:0")
+    if joint is not None and joint.ndim == 1:
+        told["joint_hidden"] = joint.shape[0]
+    return told
+
+
+def _window(arrays: Mapping[str, np.ndarray], network: str | None) -> int:
+    """The original's window if it fits the dense layer of CnnL*, else the shortest that does."""
+    usual = DeepCpGConfig.window
+    sizes = networks.DNA_NETWORKS.get((parse_network(network).dna if network else None) or "")
+    kernel = arrays.get("dna/dense_1/dense_1/kernel:0")
+    if not isinstance(sizes, networks.Convolutional) or kernel is None or kernel.ndim != 2:
+        return usual
+    low, high = networks.windows_of(sizes.blocks, max(kernel.shape[0] // sizes.blocks[-1].channels, 1))
+    return usual if low <= usual <= high else low + 1 - low % 2  # windows have a middle, so their length is odd
+
+
+def _build(config: DeepCpGConfig) -> DeepCpG:
+    """The model without weights, in inference mode."""
+    model = nnx.eval_shape(lambda: DeepCpG(config, rngs=nnx.Rngs(0)))
+    counters = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), nnx.state(model, NormSteps))
+    nnx.update(model, counters)
+    model.eval()
+    return model
+
+
+def _probabilities(model: DeepCpG, x: jax.Array) -> jax.Array:
+    """One-hot windows (B, L, 4) to the predictions at their middle (B, 1, K), for models that need only DNA."""
+    if model.cpg is not None:
+        raise JaxepiError(
+            f"{model.config.network} needs the neighbouring CpG sites besides the sequence: predict with a dataset of "
+            "`python -m data_prep deepcpg`."
+        )
+    heads = model(x).heads
+    columns = [heads[output].reshape(len(x), -1) for output in model.config.outputs]
+    return jax.numpy.concatenate(columns, axis=1)[:, None]
+
+
+def _tracks(config: DeepCpGConfig) -> tuple[str, ...]:
+    return tuple(name for output in config.outputs for name in unit_names(output))
+
+
+SYSTEM = System(
+    name="deepcpg",
+    model=DeepCpG,
+    config=DeepCpGConfig,
+    wrappers=WRAPPERS,
+    prefixes=("model_weights/",),
+    signature=(
+        *("dna/conv1d_1/conv1d_1/kernel:0", "dna/conv1d_1/dna/conv1d_1/kernel:0", "dna/conv1/conv1/kernel:0"),
+        *("dna/convolution1d_1/convolution1d_1_W:0", "dna/convolution1d_1/dna/convolution1d_1_W:0"),
+        *("cpg/time_distributed_1/dense_1/kernel:0", "cpg/timedistributed_1/dense_1_W:0"),
+        *("model.encoder.bottleneck.dense.weight", "encoder.bottleneck.dense.weight"),
+    ),
+    sizes=_sizes,
+    build=_build,
+    table=table,
+    tracks=_tracks,
+    window=1001,
+    predict=_probabilities,
+    open=open_source,
+    write=lambda model, path: write_model(model, path, table(model.config)),
+)

@@ -1,0 +1,100 @@
+"""Which files make which tracks, and reading them."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
+from jaxepi.errors import JaxepiError
+
+
+@pytest.fixture
+def folder(tools, tmp_path):
+    for name in ("GSM1_Blood-B-Z1.hg38.bigwig", "GSM2_Blood-NK-Z2.hg38.bigwig", "GSM3_Liver.bw"):
+        tools.write_bigwig(tmp_path / name, {"chr1": 100}, {"chr1": (np.array([5]), np.array([7]), np.array([0.5]))})
+    return tmp_path
+
+
+def names(tracks):
+    return [(track.name, track.path.name) for track in tracks]
+
+
+def test_a_list_of_files_is_named_after_the_stems(folder):
+    tracks = resolve_tracks([str(folder / "GSM3_Liver.bw"), str(folder / "GSM1_Blood-B-Z1.hg38.bigwig")])
+    assert [t.name for t in tracks] == ["GSM3_Liver", "GSM1_Blood-B-Z1.hg38"]
+    assert all(t.path.is_absolute() for t in tracks)
+
+
+def test_names_in_a_folder(folder):
+    tracks = resolve_tracks(["Liver", "Blood-B", "GSM2_Blood-NK-Z2.hg38.bigwig"], str(folder))
+    assert [n for _, n in names(tracks)] == [
+        "GSM3_Liver.bw",
+        "GSM1_Blood-B-Z1.hg38.bigwig",
+        "GSM2_Blood-NK-Z2.hg38.bigwig",
+    ]
+    assert len(resolve_tracks(folder=str(folder))) == 3
+
+
+@pytest.mark.parametrize("header", ["name,file", "index,bigwig_file,track_name", "\ufeffname,file"])
+def test_tables(folder, header):
+    table = folder / "t.csv"
+    row = {"name": "b cells", "file": "Blood-B", "index": "0", "bigwig_file": "Blood-B", "track_name": "b cells"}
+    table.write_text(header + "\n" + ",".join(row[c] for c in header.removeprefix("\ufeff").split(",")) + "\n", "utf-8")
+    assert names(resolve_tracks(folder=str(folder), table=str(table))) == [("b cells", "GSM1_Blood-B-Z1.hg38.bigwig")]
+
+
+def test_a_table_without_folder_names_files_beside_it(folder):
+    table = folder / "t.csv"
+    table.write_text("name,file\nliver,GSM3_Liver.bw\n")
+    assert names(resolve_tracks(table=str(table))) == [("liver", "GSM3_Liver.bw")]
+
+
+def test_wrong_names(folder):
+    table = folder / "t.csv"
+    table.write_text("title,path\nx,y\n")
+    double = folder / "d.csv"
+    double.write_text("name,file\nx,Liver\nx,Blood-B\n")
+    for call, message in [
+        (lambda: resolve_tracks(["Blood"], str(folder)), r"fits 2 files .*Blood-B.*Blood-NK.*full file name"),
+        (lambda: resolve_tracks(["GSM3_Livr.bw"], str(folder)), r"fits no BigWig .*did you mean 'GSM3_Liver.bw'"),
+        (lambda: resolve_tracks(["x.bw"]), "x.bw does not exist"),
+        (lambda: resolve_tracks(), "no tracks"),
+        (lambda: resolve_tracks(folder=str(folder / "none")), "is not a folder"),
+        (lambda: resolve_tracks(folder=str(folder), table=str(table)), "has the columns title, path"),
+        (lambda: resolve_tracks(folder=str(folder), table=str(double)), "two tracks are called 'x'"),
+    ]:
+        with pytest.raises(JaxepiError, match=message):
+            call()
+
+
+def test_reading(folder):
+    reader = TrackReader([TrackFile("liver", folder / "GSM3_Liver.bw")])
+    for own in (reader, pickle.loads(pickle.dumps(reader))):
+        values = own.read(0, "chr1", 4, 9)
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, np.array([np.nan, 0.5, 0.5, np.nan, np.nan], np.float32))
+        assert np.isnan(own.read(0, "chr7", 0, 3)).all()
+    assert TrackReader(reader.tracks, "strip").read(0, "1", 5, 6).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
+def test_truncated_files(folder, share):
+    path = folder / "GSM3_Liver.bw"
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * share)])
+    with pytest.raises(JaxepiError, match="is truncated or not a BigWig file"):
+        read_header(TrackFile("liver", path))
+
+
+def test_damage_inside_a_file_is_told_when_it_is_read(tools, tmp_path):
+    rng = np.random.default_rng(0)
+    first = np.arange(0, 90_000, 3)
+    path = tools.write_bigwig(
+        tmp_path / "t.bw", {"chr1": 100_000}, {"chr1": (first, first + 2, rng.random(len(first)))}
+    )
+    raw = bytearray(path.read_bytes())
+    raw[2000:30_000] = bytes(28_000)
+    path.write_bytes(raw)
+    with pytest.raises(JaxepiError, match=r"t.bw cannot be read at chr1:0-90000: the file is damaged"):
+        TrackReader([TrackFile("t", path)]).read(0, "chr1", 0, 90_000)

@@ -1,0 +1,138 @@
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxepi
+from configs.melody_mt import get_config
+from jaxepi.config import to_json
+from jaxepi.errors import JaxepiError
+from jaxepi.sequence import decode, one_hot
+from jaxepi.storage.checkpoint import Checkpoints
+from jaxepi.train.state import TrainState
+
+
+@pytest.fixture(scope="module")
+def codes(predictor) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 5, (5, predictor.window)).astype(np.uint8)
+
+
+def test_strings_codes_and_one_hot_agree_with_the_model(predictor, codes):
+    expected = jax.nn.sigmoid(predictor.model(one_hot(codes)).logits)
+    for kind in (codes, codes.astype(np.int64), one_hot(codes), [decode(row) for row in codes]):
+        values = predictor.predict(kind, batch_size=8)
+        assert values.shape == (5, predictor.window, 2) and values.dtype == np.float32
+        np.testing.assert_allclose(values, expected, atol=5e-6)
+
+
+def test_the_batch_size_changes_nothing_and_single_windows_are_a_batch(predictor, codes):
+    whole = predictor.predict(codes, batch_size=5)
+    np.testing.assert_allclose(predictor.predict(codes, batch_size=2), whole, atol=5e-6)
+    np.testing.assert_allclose(predictor.predict(decode(codes[3])), whole[3:4], atol=5e-6)
+    np.testing.assert_allclose(predictor.predict(codes[3]), whole[3:4], atol=5e-6)
+    assert predictor.predict([]).shape == (0, predictor.window, 2)
+
+
+def test_some_positions_only(predictor, codes):
+    offsets = np.array([[0, 5, 1999], [7, 7, 7], [1, 2, 3], [4, 5, 6], [9, 8, 7]], np.int32)
+    dense = predictor.predict(codes, batch_size=5)
+    np.testing.assert_allclose(
+        predictor.at(codes, offsets), np.take_along_axis(dense, offsets[:, :, None], 1), atol=5e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("windows", "sentence"),
+    [
+        (["A" * 2000, "A" * 1999], "Sequence 1 has 1999 bp, but this model takes 2000 bp"),
+        (np.zeros((2, 1000), np.uint8), r"shape \(2, 1000\)"),
+        (np.zeros((2, 2000), np.float32), r"shape \(2, 2000\) and type float32"),
+        (np.full((2, 2000), 7), "Base codes reach from 7 to 7"),
+    ],
+)
+def test_unfitting_input_is_one_sentence(predictor, windows, sentence):
+    with pytest.raises(JaxepiError, match=sentence):
+        predictor.predict(windows)
+
+
+def test_names_of_tracks(weights):
+    assert jaxepi.load(weights).tracks == ["liver", "B cells/naive"]
+    assert jaxepi.load(weights, tracks=["a", "b"]).tracks == ["a", "b"]
+    with np.load(weights) as arrays:
+        bare = {name: arrays[name] for name in arrays.files if name != "tracks"}
+    assert jaxepi.load(bare).tracks == ["track_0", "track_1"]
+    with pytest.raises(JaxepiError, match="predicts 2 tracks, but 3 names"):
+        jaxepi.load(weights, tracks=["a", "b", "c"])
+
+
+def test_window_and_source(weights, tmp_path):
+    assert jaxepi.load(weights).window == 10_000
+    with pytest.raises(JaxepiError, match="There is no run and no file of weights at .*none"):
+        jaxepi.load(tmp_path / "none")
+    with pytest.raises(JaxepiError, match="multiple of 2000"):
+        jaxepi.load(weights, window=2100).predict("A" * 2100)
+    with pytest.raises(JaxepiError, match="which knows its sizes: leave out system, width"):
+        jaxepi.load(tmp_path, system="melody", width=3)
+
+
+def save_run(workdir, predictor) -> None:
+    """What a run of this model leaves behind."""
+    config = get_config("smoke")
+    config.model.width = 4
+    config.dataset.tracks = ("b", "a")
+    manifest = {"system": "melody", "tracks": ["a", "b", "c"], "window": 2000, "max_sites": 4, "max_cpg_letters": 8}
+    _, params, rest = nnx.split(predictor.model, nnx.Param, ...)
+    state = TrainState(jnp.zeros((), jnp.int32), params, rest, (), None, jnp.zeros(2, jnp.uint32))
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.save(1, state, {"config": json.dumps(to_json(config)), "manifest": manifest})
+    checkpoints.close()
+
+
+def test_a_run_predicts_in_three_lines(predictor, codes, tmp_path):
+    save_run(tmp_path, predictor)
+    restored = jaxepi.load(tmp_path)
+    values = restored.predict(codes, batch_size=8)
+    assert (restored.tracks, restored.window, restored.source) == (["b", "a"], 2000, str(tmp_path))
+    assert restored.digest() == predictor.digest()
+    np.testing.assert_array_equal(values, predictor.predict(codes, batch_size=8))
+
+
+def test_the_digest_tells_weights_apart(weights, predictor):
+    other = jaxepi.load(weights, window=predictor.window)
+    assert other.digest() == predictor.digest()
+    bias = other.model.head_signal.convs[1].bias
+    bias.set_value(bias[...] + 1e-3)
+    assert other.digest() != predictor.digest()
+
+
+SHARDED = """
+import sys, numpy as np, jax, jaxepi
+p = jaxepi.load(sys.argv[1], window=2000)
+x = np.random.default_rng(0).integers(0, 5, (5, 2000)).astype(np.uint8)
+assert jax.device_count() == 8 and p.rows(5) == 8
+np.save(sys.argv[2], p.predict(x))
+"""
+
+
+def test_eight_devices_give_the_same(predictor, codes, weights, tmp_path):
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu", "PATH": ""}
+    path = ":".join(filter(None, sys.path))
+    command = [sys.executable, "-c", SHARDED, str(weights), str(tmp_path / "y.npy")]
+    subprocess.run(command, check=True, env={**environment, "PYTHONPATH": path})
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), predictor.predict(codes), atol=5e-6)
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, jaxepi; jaxepi.__version__; "
+        "heavy = {'jax', 'flax', 'torch', 'tensorflow', 'numpy'} & set(sys.modules); assert not heavy, heavy; "
+        "jaxepi.from_pretrained, jaxepi.export, jaxepi.load; "
+        "heavy = {'torch', 'tensorflow', 'h5py'} & set(sys.modules); assert not heavy, heavy"
+    )
+    path = ":".join(filter(None, sys.path))
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path, "PATH": ""})

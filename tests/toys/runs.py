@@ -1,0 +1,99 @@
+"""A small dataset made by the very command that users run, and a config that trains on it in seconds."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Path:
+    """60 windows of 2000 bp, two tracks, splits by chromosome, from a seeded random genome."""
+    folder = tmp_path_factory.mktemp("train_data")
+    random = np.random.default_rng(7)
+    lengths = {"chr1": 80_000, "chr8": 16_000, "chr10": 17_000}
+    write_genome(folder, random, lengths)
+    bigwigs = [str(folder / f"track{k}.bw") for k in range(2)]
+    command = [sys.executable, "-m", "data_prep", "melody", "--fasta", str(folder / "genome.fa"), "--bigwigs", *bigwigs]
+    command += ["--window", "2000", "--test-chroms", "chr8", "--drop-chroms", "none", "--out", str(folder / "dataset")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "dataset"
+
+
+def write_genome(folder: Path, random: np.random.Generator, lengths: dict[str, int]) -> None:
+    import pyBigWig
+
+    letters = np.frombuffer(b"ACGT", np.uint8)
+    sequence = {}
+    for name, length in lengths.items():
+        codes = random.integers(0, 4, length)
+        islands = np.repeat(random.random(length // 1000) < 0.3, 1000)[:length]
+        codes = np.where(islands & (random.random(length) < 0.4), 1 + (np.arange(length) % 2), codes)
+        sequence[name] = codes
+    with (folder / "genome.fa").open("w") as file:
+        for name, codes in sequence.items():
+            file.write(f">{name}\n{letters[codes].tobytes().decode()}\n")
+    for track in range(2):
+        with pyBigWig.open(str(folder / f"track{track}.bw"), "w") as bigwig:
+            bigwig.addHeader(list(lengths.items()))
+            for name, codes in sequence.items():
+                at = np.flatnonzero((codes[:-1] == 1) & (codes[1:] == 2))
+                density = np.convolve((codes == 2) | (codes == 1), np.ones(200) / 200, "same")[at]
+                beta = np.clip(1.4 - 1.2 * density + 0.1 * track + random.normal(0, 0.05, at.size), 0, 1)
+                beta[random.random(at.size) < 0.05] = -1
+                bigwig.addEntries([name] * at.size, at.tolist(), ends=(at + 2).tolist(), values=beta.tolist())
+
+
+@pytest.fixture(scope="session")
+def genes(tmp_path_factory) -> Path:
+    """Four folds of twelve genes each."""
+    from toys.gene_dataset import write_genes
+
+    return write_genes(tmp_path_factory.mktemp("genes") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory) -> Path:
+    """Programs compiled by one test are there for the next, also in other processes."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly(compilation_cache):
+    """For tests of small models, where compilation is most of the time: few optimizations, and once a program."""
+    cache = {
+        "jax_compilation_cache_dir": str(compilation_cache),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+    }
+    before = {name: getattr(jax.config, name) for name in cache} | {"jax_disable_most_optimizations": False}
+    for name, value in (cache | {"jax_disable_most_optimizations": True}).items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def config(dataset, compilation_cache):
+    """The smoke variant on the small dataset."""
+    spec = importlib.util.spec_from_file_location("melody_mt", ROOT / "configs" / "melody_mt.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(ROOT))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT))
+    config = module.get_config("smoke")
+    config.dataset.path = str(dataset)
+    config.dataset.sample = ""
+    config.compilation_cache = str(compilation_cache)
+    config.batch_size = config.eval_batch_size = 8
+    config.model.width = 4
+    return config
