@@ -27,6 +27,7 @@ from measure import interleaved, machine, peak_rss_mb, print_json, ratios
 from workload import read_config
 
 from jaxepi.config import from_section
+from jaxepi.console import one_sentence_errors
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh
 from jaxepi.pretrained.table import to_original
@@ -35,7 +36,6 @@ from jaxepi.systems.chromoformer.task import ChromoformerTask
 from jaxepi.systems.chromoformer.weights import SYSTEM
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.state import make_steps
-from jaxepi.verbs.command import one_sentence_errors
 
 MARKS = 7
 RESOLUTION = 100

@@ -17,10 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 import jaxepi
+from jaxepi.console import one_sentence_errors
 from jaxepi.data.open import find_dataset
 from jaxepi.systems.chromoformer.attention import Contact, GeneAttention, attend, of_genes
 from jaxepi.systems.chromoformer.predict_files import choose_genes
-from jaxepi.verbs.command import one_sentence_errors
 
 MARK = "H3K27ac"  # of active fragments
 DEPTH = 1.0  # mean depth of a fragment; 0.5 without the mark

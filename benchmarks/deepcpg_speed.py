@@ -21,8 +21,8 @@ from torch_deepcpg import Program
 from train_step import Step
 from workload import Workload, device_batch, read_config, set_field
 
+from jaxepi.console import one_sentence_errors
 from jaxepi.systems.registry import make_task
-from jaxepi.verbs.command import one_sentence_errors
 
 CELLS, WINDOW, NEIGHBOURS, OBSERVED = 18, 1001, 50, 0.2
 

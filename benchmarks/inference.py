@@ -24,7 +24,7 @@ from measure import (
 )
 from workload import Workload, add_arguments, device_batch, make_workload
 
-from jaxepi.verbs.command import one_sentence_errors
+from jaxepi.console import one_sentence_errors
 
 
 def main() -> None:

@@ -28,10 +28,10 @@ from measure import (
 from workload import Workload, add_arguments, device_batch, make_workload
 
 from jaxepi.config import from_section
+from jaxepi.console import one_sentence_errors
 from jaxepi.parallel.mesh import make_mesh
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.state import TrainState, make_steps
-from jaxepi.verbs.command import one_sentence_errors
 
 
 class Step:

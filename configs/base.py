@@ -29,7 +29,7 @@ def get_base() -> ConfigDict:
     config.profile_steps = ()  # (first, last + 1) steps to profile to workdir/profile; () = none
     config.wandb_project = placeholder(str)  # also log to this Weights & Biases project; None = no
     config.compilation_cache = placeholder(str)  # folder of compiled programs; None = the user's cache folder
-    # Which one the report is about, and every other mode takes without --checkpoint: best (by `monitor`) | last.
+    # Which one the report is about, and every other verb takes without --checkpoint: best (by `monitor`) | last.
     config.report_checkpoint = "best"
     config.report = True  # after training and evaluation, write workdir/report/report.html
 
@@ -43,7 +43,7 @@ def get_base() -> ConfigDict:
     config.dataset.train_split = "train"
     config.dataset.validation_split = "valid"
     config.dataset.test_split = "test"  # evaluated after training too; "" = there is none
-    config.dataset.folds = ()  # splits that --mode crossval holds out one by one while the others train; () = none
+    config.dataset.folds = ()  # splits that the verb crossval holds out one by one while the others train; () = none
     config.dataset.tracks = ()  # names or numbers of the tracks to use; () = all
     config.dataset.readers = 4  # threads that read records on each host
 

@@ -5,7 +5,7 @@ Paper     Lee, Yang, Kim, Learning the histone codes with large genomic windows 
 Data      Read depth of seven histone marks (Roadmap Epigenomics, hg19), RPKM of protein-coding genes and promoter-
           capture Hi-C of one cell type, from the original's npy directory and metadata table:
           python -m data_prep chromoformer --metadata train.csv --npy-dir data/E003 --out data/chromoformer
-Run       python launch.py --config configs/chromoformer_clf.py --mode crossval --workdir runs/chromoformer_clf
+Run       python launch.py crossval --config configs/chromoformer_clf.py --workdir runs/chromoformer_clf
           holds out each fold once, fold1 in runs/chromoformer_clf/fold1 ..., and writes mean and sd over the folds;
           one fold: python launch.py --config configs/chromoformer_clf.py:fold1 --workdir runs/chromoformer_clf_fold1
 Hardware  The original: one RTX 3090, about 10 GB of its memory. 5.3 M parameters; because only the bin that reaches the
@@ -15,11 +15,11 @@ Expected  100 demo genes of E003, held out in fold 1: ROC-AUC 0.933, average pre
           RPKM >= the cell type's median, over all genes of the held-out fold (there is one track), with the weights
           of the last epoch; its mean and sd over four folds are in runs/chromoformer_clf/crossval.tsv.
 
-Variants  :fold1 to :fold4  which of the four groups of chromosomes is held out (fold1 without a variant; --mode
+Variants  :fold1 to :fold4  which of the four groups of chromosomes is held out (fold1 without a variant; the verb
                             crossval holds out each, whichever is named)
           :modern           TSS in the centre bin on both strands, contacts in the direction of transcription too,
                             warm-up + cosine, clipping, all ten epochs
-          :sample           :modern with narrow layers on 1,200 synthetic genes, made by itself; with --mode crossval
+          :sample           :modern with narrow layers on 1,200 synthetic genes, made by itself; with the verb crossval
                             two minutes on 2 CPU cores
 """
 

@@ -2,7 +2,7 @@
 
 Paper     Lee, Yang, Kim, Nature Communications 13:6678 (2022), doi 10.1038/s41467-022-34152-5
 Data      as configs/chromoformer_clf.py
-Run       python launch.py --config configs/chromoformer_reg.py --mode crossval --workdir runs/chromoformer_reg
+Run       python launch.py crossval --config configs/chromoformer_reg.py --workdir runs/chromoformer_reg
           one fold: python launch.py --config configs/chromoformer_reg.py:fold1 --workdir runs/chromoformer_reg_fold1
 Hardware  as configs/chromoformer_clf.py
 Expected  100 demo genes of E003, held out in fold 1: Pearson 0.794, R2 0.622, Spearman 0.807 with published weights.

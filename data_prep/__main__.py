@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from jaxepi.console import MISTAKE, exit_status
 from jaxepi.errors import JaxepiError, did_you_mean
 
 COMMANDS = {
@@ -18,7 +19,6 @@ COMMANDS = {
     "deepcpg-sample": ("data_prep.deepcpg.sample", "a synthetic genome with methylation states of single cells"),
     "chromoformer-sample": ("data_prep.chromoformer.sample", "a synthetic genome whose contacts drive expression"),
 }
-INTERRUPTED = 130
 
 
 def _usage() -> str:
@@ -33,23 +33,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
-        return 0 if argv else 2
-    try:
-        if argv[0] not in COMMANDS:
-            raise JaxepiError(
-                f"data_prep has no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}: "
-                f"use one of {', '.join(COMMANDS)}"
-            )
-        return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0
-    except JaxepiError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted, and nothing was left behind", file=sys.stderr)
-        return INTERRUPTED
+        return 0 if argv else MISTAKE
+    return exit_status(lambda: _command(argv), interrupted="error: interrupted, and nothing was left behind")
+
+
+def _command(argv: Sequence[str]) -> int | None:
+    if argv[0] not in COMMANDS:
+        raise JaxepiError(
+            f"data_prep has no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}: use one of {', '.join(COMMANDS)}"
+        )
+    return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+
+
+def program(argv: Sequence[str] | None = None) -> int:
+    """`main` in a process of its own."""
+    # Record writing needs no accelerator: TensorFlow must not take memory of a GPU that a training run is using.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return main(argv)
 
 
 if __name__ == "__main__":
-    # Record writing needs no accelerator: TensorFlow must not take memory of a GPU that a training run is using.
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    sys.exit(main())
+    sys.exit(program())

@@ -1,4 +1,4 @@
-"""What happens before the first step: hosts, devices, compilation cache, the run's folder and its lock."""
+"""The processes and devices of a run, what they report, and the cache of what was compiled for them."""
 
 import glob
 import hashlib
@@ -91,3 +91,9 @@ def unused_accelerator() -> str | None:
     asked = jax.config.jax_platforms or os.environ.get("JAX_PLATFORMS")
     why = f"JAX_PLATFORMS={asked} forbids it" if asked else f"install it with `pip install 'jaxepi[{extra}]'`"
     return f"warning: this machine has {kind}, but jax computes on the CPU ({why})"
+
+
+def say(text: str) -> None:
+    """Prints a line for the user, on the terminal of the first host only."""
+    if jax.process_index() == 0:
+        print(text, file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""One file a command: its options, its help, what it calls."""
+"""One file a verb: `ABOUT`, `add_options(parser)` and `run(options, config, workdir)`; light, so that help is fast."""

@@ -1,235 +1,226 @@
-"""The modes of launch.py: what each does once the flags are read. Every error a user can cause is one sentence."""
+"""The command line of both programs, launch.py and jaxepi: which verb, its options, the config, and what cannot be."""
 
-import contextlib
+import argparse
+import importlib
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn, Protocol
 
-from absl import flags, logging
-
+from jaxepi.console import exit_status
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.verbs.config_file import example, field_of, fields, read_config, run_name
+
+VERBS = {
+    "train": "jaxepi.verbs.train",
+    "eval": "jaxepi.verbs.eval",
+    "crossval": "jaxepi.verbs.crossval",
+    "predict": "jaxepi.verbs.predict",
+    "impute": "jaxepi.verbs.impute",
+    "motifs": "jaxepi.verbs.motifs",
+    "mutagenesis": "jaxepi.verbs.mutagenesis",
+    "attention": "jaxepi.verbs.attention",
+    "configs": "jaxepi.verbs.configs",
+    "prep": "jaxepi.verbs.prep",
+}
+ALIASES = {"effects": "mutagenesis"}
+DEFAULT = "train"
+_HELP = ("-h", "--help")
 
 
-@contextlib.contextmanager
-def one_sentence_errors() -> Iterator[None]:
-    """Prints a `JaxepiError` as one line and leaves with status 2; Ctrl-C leaves with 130. Nothing else is hidden."""
-    try:
-        yield
-    except JaxepiError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+class Verb(Protocol):
+    """What a file of this folder that is named in VERBS offers; importing it must not import jax."""
+
+    ABOUT: str  # one sentence for the help
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the verb's options, with dashes in their names; users may write underscores."""
+
+    def run(self, options: argparse.Namespace, config: object, workdir: Path | None) -> int | None:
+        """Does the work.
+
+        Args:
+          options: the verb's own, parsed.
+          config: of --config with its fields set, or None.
+          workdir: of --workdir, else runs/<config>[_<variant>], else None.
+
+        Returns: the exit status; None is 0.
+        """
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """Reads the command line; an unknown flag or config field is one sentence with the nearest name."""
-    with one_sentence_errors():
+class Parser(argparse.ArgumentParser):
+    """Options whose mistakes are a `JaxepiError` of one sentence."""
+
+    def __init__(self, prog: str, about: str = ""):
+        super().__init__(prog=prog, description=about, add_help=False, allow_abbrev=False, exit_on_error=False)
+
+    def parse(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Options, and in order the words that are none of them.
+
+        Raises:
+          JaxepiError: a value that is missing or does not fit.
+        """
         try:
-            return flags.FLAGS(argv)
-        except AttributeError as problem:  # ml_collections: no such config field
-            field = re.search(r"'\\?'?([\w.]+)", str(problem))
-            near = re.search(r'Did you mean "([\w.]+)"', str(problem))
-            hint = f" (did you mean {near[1]!r}?)" if near else ""
-            name = field[1] if field else str(problem)
-            raise JaxepiError(f"Unknown config field {name!r}{hint}; every field is in configs/base.py.") from None
-        except flags.Error as problem:
-            raise JaxepiError(_flag_problem(str(problem))) from None
+            return self.parse_known_args(words)
+        except argparse.ArgumentError as problem:
+            option, text = problem.argument_name, problem.message
+            if not text.startswith("is "):  # argparse's own words, not those of jaxepi.verbs.options
+                text = "takes no value." if "explicit argument" in text else "needs a value."
+            raise JaxepiError(f"{option} {text}") from None
+
+    def error(self, message: str) -> NoReturn:
+        raise JaxepiError(f"{self.prog}: {message}.")
+
+    def names(self) -> list[str]:
+        """All options, in order, but for the help."""
+        return [name for name in re.findall(r"--[\w-]+", self.format_usage()) if name not in _HELP]
 
 
-def _flag_problem(text: str) -> str:
-    """The last sentence of what absl says, without the traceback that ml_collections puts into it."""
-    if "JaxepiError: " in text:
-        return text.rsplit("JaxepiError: ", 1)[1].strip().splitlines()[0]
-    unknown = re.search(r"Unknown command line flag '([\w.]+)'", text)
-    if unknown:
-        name = unknown[1]
-        if name.startswith("config."):
-            return f"--{name} needs --config, the experiment whose field it sets, such as {_EXAMPLES['config']}."
-        known = [*flags.FLAGS, "config.batch_size", "config.steps", "config.dataset.path"]
-        return (
-            f"Unknown flag --{name}{did_you_mean(name, known)}; fields of the config are set with --config.{name}=..."
-        )
-    return " ".join(text.split())
+def main(argv: Sequence[str] | None = None, prog: str = "jaxepi") -> int:
+    """Runs one verb; may be called many times in one process.
+
+    Args:
+      argv: the words behind the program's name; None for those of this process.
+      prog: the program's name, for messages.
+
+    Returns: the exit status: 0 done, 2 wrong input (told in one sentence), 130 interrupted.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own logger
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _main(words, prog), interrupted="\ninterrupted")
 
 
-def read_config(flag: Any) -> Any:
-    """The value of --config, or None. Raises JaxepiError if there is no such file."""
-    try:
-        config = flag.value
-        if config is not None:
-            config.keys()  # a missing file shows at the first use
-        return config
-    except OSError as problem:
-        missing = re.search(r"No such file or directory: '([^']+)'", str(problem))
-        path = Path(missing[1] if missing else str(problem).splitlines()[0])
-        near = did_you_mean(path.stem, [p.stem for p in path.parent.glob("*.py")])
-        raise JaxepiError(f"There is no config {path}{near}.") from None
+def _main(words: list[str], prog: str) -> int | None:
+    name, words = split_verb(words)
+    if name is None and any(word in _HELP for word in words):
+        print(overview(prog))
+        return 0
+    name = name or DEFAULT
+    verb = load_verb(name)
+    if getattr(verb, "PASSES_ON", False):
+        return verb.run(argparse.Namespace(words=words), None, None)
+    parser = make_parser(name, prog)
+    options, rest = parser.parse([_dashed(word) for word in words])
+    if options.help:
+        parser.print_help()
+        return 0
+    given = getattr(options, "config", None)
+    _check_rest(rest, name, given)
+    config = read_config(given, rest) if given is not None else None
+    folder = getattr(options, "workdir", None)
+    if folder is None and given is not None:
+        folder = Path("runs") / run_name(given)
+    return verb.run(options, config, None if folder is None else Path(folder))
 
 
-def required(value: Any, flag: str, example: str | None = None) -> Any:
-    """The value of a flag that a mode cannot do without. Raises JaxepiError if it is not given."""
-    if value is None:
-        raise JaxepiError(f"--{flag} is needed here, such as {example or _EXAMPLES[flag]}.")
-    return value
+def split_verb(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The verb that a command line names as its first word or by --mode, None if it names none, and the other words.
+
+    Raises:
+      JaxepiError: no such verb, or two of them.
+    """
+    named = [_verb_of(word) for word in words[:1] if not word.startswith("-")]
+    words = list(words[len(named) :])
+    if any(getattr(load_verb(name), "PASSES_ON", False) for name in named):
+        return named[0], words
+    modes = Parser("")
+    modes.add_argument("--mode", action="append", default=[])
+    options, words = modes.parse(words)
+    named += [_verb_of(word) for word in options.mode]
+    if len(set(named)) > 1:
+        raise JaxepiError(f"Both {named[0]} and {named[-1]} are to be done; give one verb.")
+    return (named[0] if named else None), words
 
 
-def impute(workdir: Path, config: Any, checkpoint: str | None, out: Path, **options: Any) -> None:
-    """Writes every site and cell of the dataset, observed or predicted."""
-    from jaxepi.verbs.site_run import impute_run, open_run
-
-    numbers = impute_run(open_run(workdir, config, checkpoint), out, **options)
-    print(f"{numbers['sites']:,} sites of {len(numbers['arguments']['outputs']):,} outputs in {out}", file=sys.stderr)
-
-
-def motifs(workdir: Path, config: Any, checkpoint: str | None, out: Path, **options: Any) -> None:
-    """Writes what the first filters of a run look for."""
-    from jaxepi.verbs.site_run import motifs_run, open_run
-
-    found = motifs_run(open_run(workdir, config, checkpoint), out, **options)
-    print(f"{len(found):,} filters have a motif: {out / 'meme.txt'}", file=sys.stderr)
+def _verb_of(word: str) -> str:
+    if word not in VERBS and word not in ALIASES:
+        near = did_you_mean(word, [*VERBS, *ALIASES])
+        raise JaxepiError(f"There is no verb {word!r}{near}; known are {', '.join(VERBS)}.")
+    return ALIASES.get(word, word)
 
 
-def effects(workdir: Path, config: Any, checkpoint: str | None, out: Path, **options: Any) -> None:
-    """Writes what base changes do to the predictions of a run."""
-    from jaxepi.verbs.site_run import effects_run, open_run
-
-    sites = effects_run(open_run(workdir, config, checkpoint), out, **options)
-    print(f"effects at {sites:,} sites: {out / 'effects.h5'}", file=sys.stderr)
+def load_verb(name: str) -> Verb:
+    """The module of a verb."""
+    return importlib.import_module(VERBS[name])  # type: ignore[return-value]
 
 
-_EXAMPLES = {"config": "--config configs/melody_mt.py:sample", "fasta": "--fasta genome.fa"}
+def make_parser(name: str, prog: str) -> Parser:
+    """The options of a verb."""
+    verb = load_verb(name)
+    parser = Parser(f"{prog} {name}", verb.ABOUT)
+    parser.add_argument(*_HELP, action="store_true", help="show this and leave")
+    verb.add_options(parser)
+    return parser
 
 
-def refuse_argument(word: str) -> None:
-    """Raises JaxepiError for a word on the command line that belongs to no flag."""
-    raise JaxepiError(f"{word!r} is no flag; values are given as --flag=value or --flag value.")
+def overview(prog: str) -> str:
+    """The help of the program: its verbs, each with its sentence."""
+    also = {name: [alias for alias, verb in ALIASES.items() if verb == name] for name in VERBS}
+    lines = [f"  {name:<12} {load_verb(name).ABOUT}{_also(also[name])}" for name in VERBS]
+    return "\n".join(
+        [
+            f"usage: {prog} [VERB] [OPTIONS]   ({prog} VERB --help lists the options of a verb)",
+            "",
+            f"`{prog} --config NAME[:VARIANT]` trains. --mode VERB anywhere on the line is the same as VERB in front.",
+            "",
+            *lines,
+        ]
+    )
 
 
-def start(config: Any, hosts: tuple[str | None, int | None, int | None] | None) -> None:
-    """Joins the hosts of the run, if there are several, and turns on the compilation cache."""
-    from jaxepi.parallel import hosts as startup
-
-    logging.set_verbosity(logging.ERROR)  # libraries tell their every step through absl
-    if hosts is not None:
-        startup.join_hosts(*hosts)
-    startup.use_compilation_cache(config.compilation_cache if config else None)
+def _also(aliases: Sequence[str]) -> str:
+    return f" Also called {', '.join(aliases)}." if aliases else ""
 
 
-def train(config: Any, workdir: Path) -> None:
-    """Trains, then evaluates config.report_checkpoint on the validation and test splits and writes the report."""
-    from jaxepi.train.loop import train as run
-    from jaxepi.verbs.eval import evaluate_run
-
-    reason = run(config, workdir)
-    if reason == "interrupted":
-        print("run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    evaluate_run(workdir, config, None, report=config.report)
+def _dashed(word: str) -> str:
+    """`--most_sites=9` as `--most-sites=9`; a word that is no option of any verb stays as it is."""
+    option, equals, value = word.partition("=")
+    dashed = option.replace("_", "-")
+    return dashed + equals + value if "_" in option and _owners(dashed) else word
 
 
-def cross_validate(config: Any, workdir: Path, folds: list[str] | None) -> None:
-    """Trains and evaluates each fold in a run of its own and writes the summary over all of them."""
-    from jaxepi.verbs.crossval import cross_validate as run
-
-    if run(config, workdir, folds) == "interrupted":
-        print("run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+def _owners(option: str) -> list[str]:
+    """The verbs that have an option."""
+    return [name for name in VERBS if option in make_parser(name, "").names()]
 
 
-def evaluate(config: Any, workdir: Path, split: str | None, checkpoint: str | None) -> None:
-    """Evaluates a run's checkpoint on one split and writes the report."""
-    from jaxepi.verbs.eval import evaluate_run
-
-    evaluate_run(workdir, config, split, checkpoint, report=True)
-
-
-def predict(
-    source: Path | str,
-    config: Any,
-    *,
-    checkpoint: str | None,
-    fasta: str | None,
-    regions: str | None,
-    split: str | None,
-    out: Path,
-    overlap: str,
-    tracks: list[str] | None,
-) -> None:
-    """Predicts regions of a genome, sequences, or the genes of a dataset, with a run or a released file."""
-    from jaxepi.analysis.predict import predict_files
-    from jaxepi.predictor import Predictor
-    from jaxepi.systems.chromoformer.predict_files import choose_genes, predict_genes
-
-    predictor = _load(source, config, checkpoint)
-    if isinstance(predictor, Predictor):
-        numbers = predict_files(
-            predictor,
-            fasta=required(fasta, "fasta"),
-            out_dir=out,
-            regions=regions,
-            tracks=tracks,
-            batch_size=config.eval_batch_size if config else 32,
-            overlap=overlap,
-        )
-        print(f"{numbers['calls']:,} calls in {numbers['windows']:,} windows written to {out}", file=sys.stderr)
-        return
-    for flag, value in {"fasta": fasta, "regions": regions, "tracks": tracks}.items():
-        if value is not None:
-            raise JaxepiError(f"{source} predicts the genes of a dataset: leave out --{flag}, choose by --split.")
-    dataset, batch_size = _genes_of(predictor, config)
-    numbers = predict_genes(predictor, choose_genes(dataset, split), out, batch_size=batch_size)
-    print(f"{numbers['genes']:,} genes in {out / 'genes.tsv'}", file=sys.stderr)
+def _check_rest(rest: Sequence[str], verb: str, given: str | None) -> None:
+    """Raises JaxepiError if a word is neither a field of the config nor the value of one."""
+    value_of = None  # the field that the next word may be the value of
+    for word in rest:
+        if field_of(word) is not None:
+            if given is None:
+                raise JaxepiError(
+                    f"{word.partition('=')[0]} needs --config, the experiment whose field it sets, such as "
+                    f"--config {example()}."
+                )
+            value_of = None if "=" in word else word
+        elif word.startswith("-") and value_of is None:
+            _refuse_option(word.partition("=")[0], verb, given)
+        elif value_of is None:
+            place = ": a verb comes first on the line" if word in VERBS or word in ALIASES else ""
+            raise JaxepiError(f"{word!r} is no option{place}; values are given as --option=value or --option value.")
+        else:
+            value_of = None
 
 
-def attention(
-    source: Path | str,
-    config: Any,
-    checkpoint: str | None,
-    out: Path,
-    *,
-    split: str | None,
-    genes: list[str] | None,
-    most_genes: int | None,
-    figures: int,
-) -> None:
-    """Writes what a Chromoformer attends to: ranked contacts, all weights, and figures."""
-    from jaxepi.systems.chromoformer.attention_files import attend_genes
-    from jaxepi.systems.chromoformer.predict_files import choose_genes
-    from jaxepi.systems.chromoformer.predictor import GenePredictor
-
-    predictor = _load(source, config, checkpoint)
-    if not isinstance(predictor, GenePredictor):
-        raise JaxepiError(f"{source} reads sequence and has no attention over contacts: give a Chromoformer.")
-    dataset, batch_size = _genes_of(predictor, config)
-    chosen = choose_genes(dataset, split, genes, most_genes)
-    shown = len(chosen) if genes is not None else figures
-    numbers = attend_genes(predictor, chosen, out, figures=shown, batch_size=batch_size)
-    print(f"{numbers['contacts']:,} contacts of {numbers['genes']:,} genes in {out}", file=sys.stderr)
+def _refuse_option(option: str, verb: str, given: str | None) -> NoReturn:
+    """Raises JaxepiError: the option is another verb's, or nobody's."""
+    own, owners = make_parser(verb, "").names(), _owners(option)
+    has = f"{verb} has {', '.join(own) or 'no options'}"
+    if owners:
+        raise JaxepiError(f"{option} belongs to {_listed(owners)}; {has}.")
+    names = [name.lstrip("-") for name in own]
+    if given is not None:
+        names += [f"config.{name}" for name, _ in fields(read_config(given, []))]
+    raise JaxepiError(
+        f"Unknown option {option}{did_you_mean(option.lstrip('-'), names)}; {has}, and fields of the config are set "
+        "with --config.FIELD=VALUE."
+    )
 
 
-def _load(source: Path | str, config: Any, checkpoint: str | None) -> Any:
-    """A run, or a released file, which for genes takes the section `task` of the config."""
-    import jaxepi
-    from jaxepi.systems.chromoformer.predictor import GenePredictor
-
-    if Path(source).is_dir():
-        return jaxepi.load(source, which=checkpoint)
-    predictor = jaxepi.load(source)
-    if config is not None and isinstance(predictor, GenePredictor):
-        if config.system != "chromoformer":
-            raise JaxepiError(f"The config is for {config.system!r}, but {source} holds a Chromoformer.")
-        return GenePredictor.of_released(predictor.model, str(source), config.task)
-    return predictor
-
-
-def _genes_of(predictor: Any, config: Any) -> tuple[Any, int]:
-    """The dataset of genes that a config, or else the predictor's run, names, and the batch size for it."""
-    from jaxepi.data.open import find_dataset
-
-    config = config if config is not None else predictor.config
-    config = required(config, "config", "--config configs/chromoformer_clf.py, which tells the dataset")
-    return find_dataset(config), config.eval_batch_size
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

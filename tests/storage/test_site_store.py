@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from jaxepi.errors import JaxepiError
+from jaxepi.runs.impute import impute_run
+from jaxepi.runs.mutagenesis import effects_run
 from jaxepi.storage.site_store import SiteStore
-from jaxepi.verbs import site_run as site_runs
 
 HERE = Path(__file__).parent
 JOB = """
@@ -19,7 +20,7 @@ import os, signal, sys
 folder, mode, out, where = sys.argv[1:]
 sys.path.insert(0, folder)
 from test_site_store import run_job
-from jaxepi.analysis import site_store
+from jaxepi.storage import site_store
 
 site_store.SYNC_SECONDS = 0
 append = site_store.SiteStore.append_sites
@@ -44,16 +45,16 @@ run_job(mode, out)
 
 def run_job(mode, out):
     """Imputation, or effects, of 11 sites in batches of two (exact effects: one by one)."""
-    sys.path.insert(0, str(HERE))
+    sys.path.insert(0, str(HERE.parent / "runs"))
     try:
-        from test_site_runs import make_run
+        from test_site_run import make_run
     finally:
-        sys.path.remove(str(HERE))
+        sys.path.remove(str(HERE.parent / "runs"))
     run = make_run(counts={"train": 2, "test": 9})
     if mode == "impute":
-        site_runs.impute_run(run, Path(out), batch_size=2)
+        impute_run(run, Path(out), batch_size=2)
     else:
-        site_runs.effects_run(run, Path(out), method=mode, width=7, batch_size=2)
+        effects_run(run, Path(out), method=mode, width=7, batch_size=2)
 
 
 def files_of(folder):

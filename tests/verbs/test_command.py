@@ -1,4 +1,7 @@
-"""Flags that a mode needs or cannot use, once it is known what the model reads."""
+"""Which verb, whose option, what help; and options that a verb needs or cannot use, once the model is known."""
+
+import argparse
+import inspect
 
 import pytest
 from flax import nnx
@@ -6,7 +9,163 @@ from flax import nnx
 import jaxepi
 from jaxepi.errors import JaxepiError
 from jaxepi.systems.melody.model import Melody, MelodyConfig
-from jaxepi.verbs import command as cli
+from jaxepi.verbs import command
+from jaxepi.verbs.command import ALIASES, VERBS, load_verb, main, make_parser, split_verb
+
+OF_OPTIONS = [name for name in VERBS if name != "prep"]
+
+
+class Recorder:
+    """A verb that keeps what it is run with."""
+
+    ABOUT = "Keeps."
+
+    def __init__(self, verb):
+        self.add_options = load_verb(verb).add_options
+
+    def run(self, options, config, workdir):
+        self.options, self.config, self.workdir = options, config, workdir
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """record(words): what the verb gets, without being run."""
+
+    def parse(words):
+        name = split_verb(words)[0] or "train"
+        recorder, load = Recorder(name), load_verb
+        monkeypatch.setattr(command, "load_verb", lambda asked: recorder if asked == name else load(asked))
+        assert main(words) == 0
+        monkeypatch.setattr(command, "load_verb", load)
+        return recorder
+
+    return parse
+
+
+def sentence(words, capsys):
+    """The one line that a mistake gives."""
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and err.startswith("error: "), err
+    return err
+
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_a_verb_has_its_three_parts_and_its_file_its_name(name):
+    verb = load_verb(name)
+    assert VERBS[name].endswith(f".{name}") and verb.ABOUT.endswith(".") and "\n" not in verb.ABOUT
+    assert list(inspect.signature(verb.run).parameters) == ["options", "config", "workdir"]
+    verb.add_options(argparse.ArgumentParser())
+
+
+@pytest.mark.parametrize("name", OF_OPTIONS)
+def test_help_of_every_verb_shows_its_options_and_nothing_runs(name, capsys, monkeypatch):
+    monkeypatch.setattr(load_verb(name), "run", None)
+    for words in ([name, "--help"], ["-h", "--mode", name], [f"--mode={name}", "--no-such", "-h"]):
+        assert main(words, prog="launch.py") == 0
+        out, err = capsys.readouterr()
+        assert out.startswith(f"usage: launch.py {name} [-h]") and err == ""
+        assert load_verb(name).ABOUT in " ".join(out.split())
+        assert all(option in out for option in make_parser(name, "").names())
+
+
+def test_help_of_the_program_lists_verbs_and_shows_defaults_of_one(capsys):
+    assert main(["--help"], prog="launch.py") == 0
+    text = capsys.readouterr().out
+    for name in VERBS:
+        assert f"\n  {name} " in text and load_verb(name).ABOUT in text
+    assert "Also called effects." in text
+    main(["mutagenesis", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(default: gradient)" in text and "(default: mean)" in text and "{gradient,exact}" in text
+
+
+def test_the_verb_comes_first_or_by_mode_anywhere():
+    assert split_verb(["--config", "x"]) == (None, ["--config", "x"])
+    assert split_verb(["eval", "--split", "test"]) == ("eval", ["--split", "test"])
+    assert split_verb(["--split", "test", "--mode", "eval", "--config.a", "3"]) == (
+        "eval", ["--split", "test", "--config.a", "3"]
+    )  # fmt: skip
+    assert split_verb(["--mode=effects"]) == ("mutagenesis", []) == split_verb(["effects"])
+    assert split_verb(["mutagenesis", "--mode=effects"]) == ("mutagenesis", [])
+    assert split_verb(["prep", "melody", "--mode", "x", "--no_such"])[1] == ["melody", "--mode", "x", "--no_such"]
+    with pytest.raises(JaxepiError, match="Both eval and predict are to be done; give one verb"):
+        split_verb(["eval", "--mode=predict"])
+    with pytest.raises(JaxepiError, match=r"There is no verb 'evla' \(did you mean 'eval'\?\)"):
+        split_verb(["evla"])
+    assert set(ALIASES.values()) <= set(VERBS)
+
+
+def test_options_may_be_written_with_underscores(record):
+    for words in (["--most_sites=3", "--trim_bits", "0.5"], ["--most-sites", "3", "--trim-bits=0.5"]):
+        options = record(["motifs", "--workdir=w", *words]).options
+        assert options.most_sites == 3 and options.trim_bits == 0.5 and options.split is None
+    assert record(["attention", "--most_genes=2", "--genes=a,b", "--workdir", "a_b"]).options.genes == ["a", "b"]
+
+
+def test_what_a_verb_gets(record):
+    got = record(["--config", "configs/melody_mt.py:smoke", "--config.steps", "7", "--noconfig.report", "--multihost"])
+    assert got.config.steps == 7 and not got.config.report and got.config.is_locked and got.options.multihost
+    assert str(got.workdir) == "runs/melody_mt_smoke"
+    again = record(["--config.batch_size=3", "--config=melody_mt:smoke", "--workdir=w"])
+    assert (again.config.steps, again.config.batch_size, str(again.workdir)) == (20, 3, "w")
+    alone = record(["predict", "--weights=x"])
+    assert alone.config is None and alone.workdir is None
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["train", "--regions=x"], "--regions belongs to predict; train has --config, --workdir"),
+        (["eval", "--fasta", "x"], "--fasta belongs to predict; eval has --workdir, --checkpoint"),
+        (["predict", "--most_sites=3"], "--most-sites belongs to motifs and mutagenesis; predict has"),
+        (["configs", "--out=x"], "--out belongs to predict, impute, motifs, mutagenesis and attention; configs has no"),
+        (["predict", "--regoins=x"], "Unknown option --regoins (did you mean 'regions'?); predict has"),
+        (["predict", "--work=x"], "Unknown option --work (did you mean 'workdir'?)"),
+        (["motifs", "--most-sites"], "--most-sites needs a value"),
+        (["motifs", "--most-sites=few"], "--most-sites is 'few', but a whole number was expected"),
+        (["motifs", "--trim-bits=few"], "--trim-bits is 'few', but a number was expected"),
+        (["train", "--multihost=yes"], "--multihost takes no value"),
+        (["eval", "--checkpoint=bset"], "--checkpoint is 'bset' (did you mean 'best'?); it must be best or last"),
+        (["impute", "--formats=tsv,bed"], "--formats is 'bed' (did you mean 'bedgraph'?); it must be tsv or bedgraph"),
+        (["impute", "--tracks=,"], "--tracks is ',', but names were expected, with commas between them"),
+        (["eval"], "--workdir is needed here, such as --workdir runs/NAME"),
+        (["predict", "--weights=x.npz"], "--out is needed here, such as --out predictions"),
+        (["crossval"], "--config is needed here, such as --config chromoformer_clf:sample"),
+        (["eval", "--config.steps=3"], "--config.steps needs --config"),
+        (["--mode"], "--mode needs a value"),
+        (["prep", "melodi"], "data_prep has no command 'melodi' (did you mean 'melody'?)"),
+    ],
+)
+def test_mistakes_are_one_sentence(words, text, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert text in sentence(words, capsys)
+
+
+def test_ctrl_c_and_the_status_of_a_verb(monkeypatch, capsys):
+    def stop(options, config, workdir):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load_verb("configs"), "run", stop)
+    assert main(["configs"]) == 130 and capsys.readouterr().err == "\ninterrupted\n"
+    monkeypatch.setattr(load_verb("configs"), "run", lambda *got: 3)
+    assert main(["configs"]) == 3
+
+
+def test_prep_passes_everything_on(monkeypatch):
+    from data_prep import __main__ as data_prep
+
+    monkeypatch.setattr(data_prep, "main", lambda words: words)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert load_verb("prep").run(argparse.Namespace(words=["melody", "--out_dir", "-h"]), None, None) == [
+        "melody", "--out_dir", "-h"
+    ]  # fmt: skip
+
+
+def test_help_of_prep_is_that_of_data_prep(capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["prep", "--help"]) == 0
+    assert "deepcpg-sample" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +176,10 @@ def melody(tmp_path_factory):
     return path
 
 
-def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path):
-    options = {"checkpoint": "best", "regions": None, "split": None, "overlap": "once", "tracks": None}
-    with pytest.raises(JaxepiError, match="--fasta is needed here, such as --fasta genome.fa"):
-        cli.predict(melody, None, fasta=None, out=tmp_path / "x", **options)
-    with pytest.raises(JaxepiError, match="reads sequence and has no attention over contacts"):
-        cli.attention(melody, None, "best", tmp_path / "x", split=None, genes=None, most_genes=None, figures=1)
+def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path, capsys, compiled_quickly):
+    source = [f"--weights={melody}", f"--out={tmp_path / 'x'}"]
+    assert "--fasta is needed here, such as --fasta genome.fa" in sentence(["predict", *source], capsys)
+    assert "leave out --split" in sentence(["predict", *source, "--fasta=x.fa", "--split=test"], capsys)
+    assert "no run with checkpoints: leave out --ch" in sentence(["predict", *source, "--checkpoint=best"], capsys)
+    assert "reads sequence and has no attention over contacts" in sentence(["attention", *source], capsys)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Attention of a Chromoformer over the genes of a dataset as files: what launch.py --mode attention does."""
+"""Attention of a Chromoformer over the genes of a dataset as files: what the verb attention does."""
 
 import contextlib
 import os

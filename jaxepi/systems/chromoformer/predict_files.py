@@ -1,4 +1,4 @@
-"""Predictions of the genes of a dataset as a table: what launch.py --mode predict does for Chromoformer."""
+"""Predictions of the genes of a dataset as a table: what the verb predict does for Chromoformer."""
 
 import csv
 import dataclasses

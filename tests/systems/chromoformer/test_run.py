@@ -9,10 +9,10 @@ from toys.gene_dataset import config_file, shrunk
 import jaxepi
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import weights_of
+from jaxepi.runs.evaluation import evaluate_run
 from jaxepi.train.loop import train
 from jaxepi.trained import restore_model
-from jaxepi.verbs import command as cli
-from jaxepi.verbs.eval import evaluate_run
+from jaxepi.verbs.command import main
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -59,16 +59,16 @@ def test_the_checkpoint_that_the_config_reports_is_restored(told, step, genes, c
     assert restored == {"best": 4, "last": 8, None: step}
 
 
-def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilation_cache, tmp_path):
+def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilation_cache, tmp_path, capsys):
     config, run = shrunk("chromoformer_clf", "fold1", genes, compilation_cache), tmp_path / "run"
     config.steps = 1
     train(config, run)
-    options = {"checkpoint": "best", "regions": None, "overlap": "once", "tracks": None}
-    cli.predict(run, None, fasta=None, split="fold1", out=tmp_path / "predictions", **options)
+    assert main(["predict", f"--workdir={run}", "--split=fold1", f"--out={tmp_path / 'predictions'}"]) == 0
     lines = (tmp_path / "predictions" / "genes.tsv").read_text().splitlines()
     assert len(lines) == 1 + 12 and lines[1].split("\t")[:4] == ["gene100", "chr0", "10100", "+"]
-    task = {"split": "fold1+fold2", "most_genes": None, "figures": 1}
-    cli.attention(run, None, "best", tmp_path / "attention", genes=["gene102", "gene201"], **task)
+    attend = ["attention", "--split=fold1+fold2", "--figures=1"]
+    chosen = ["--genes=gene102,gene201", "--checkpoint=best", f"--out={tmp_path / 'attention'}"]
+    assert main([*attend, f"--workdir={run}", *chosen]) == 0
     rows = [line.split("\t") for line in (tmp_path / "attention" / "contacts.tsv").read_text().splitlines()]
     assert [row[:2] for row in rows[1:]] == [["gene102", "1"], ["gene201", "1"]]
     assert len(list((tmp_path / "attention" / "figures").iterdir())) == 2
@@ -76,14 +76,17 @@ def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilatio
     again = (tmp_path / "attention" / "genes.tsv").read_text().splitlines()[1].split("\t")
     assert float(again[7]) == pytest.approx(float(predicted["gene102"]), rel=1e-4)
     jaxepi.export(restore_model(run).model, tmp_path / "genes.npz")
-    with pytest.raises(JaxepiError, match="--config is needed here, such as --config configs/chromoformer_clf.py"):
-        cli.attention(tmp_path / "genes.npz", None, "best", tmp_path / "x", genes=None, **task)
-    with pytest.raises(JaxepiError, match="predicts the genes of a dataset: leave out --fasta"):
-        cli.predict(run, None, fasta="x.fa", split=None, out=tmp_path / "x", **options)
-    with pytest.raises(JaxepiError, match=r"there is no split 'fold9' \(did you mean"):
-        cli.predict(run, None, fasta=None, split="fold9", out=tmp_path / "x", **options)
-    with pytest.raises(JaxepiError, match=r"has no gene 'gene999' \(did you mean"):
-        cli.attention(run, None, "best", tmp_path / "x", genes=["gene999"], **task)
+    released, of_run = f"--weights={tmp_path / 'genes.npz'}", f"--workdir={run}"
+    for words, sentence in (
+        ([*attend, released], "--config is needed here, the experiment whose dataset"),
+        (["predict", of_run, "--fasta=x.fa"], "predicts the genes of a dataset: leave out --fasta"),
+        (["predict", of_run, "--overlap=once"], "predicts the genes of a dataset: leave out --overlap"),
+        (["predict", of_run, "--split=fold9"], "there is no split 'fold9' (did you mean"),
+        ([*attend, of_run, "--genes=gene999"], "has no gene 'gene999' (did you mean"),
+    ):
+        capsys.readouterr()
+        assert main([*words, f"--out={tmp_path / 'x'}"]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_what_nothing_reads_is_neither_trained_nor_decayed(genes, compilation_cache, tmp_path):

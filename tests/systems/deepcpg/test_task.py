@@ -13,13 +13,15 @@ import jaxepi
 import jaxepi.data
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import weights_of
+from jaxepi.runs.evaluation import evaluate_run
+from jaxepi.runs.impute import impute_run
+from jaxepi.runs.mutagenesis import effects_run
+from jaxepi.runs.site_run import open_run
 from jaxepi.systems.deepcpg.losses import LossRules, label_weights
 from jaxepi.systems.deepcpg.original_metrics import evaluate
 from jaxepi.systems.registry import make_task
 from jaxepi.train.loop import train
 from jaxepi.trained import restore_model
-from jaxepi.verbs.eval import evaluate_run
-from jaxepi.verbs.site_run import effects_run, impute_run, open_run
 
 ROOT = Path(__file__).parents[3]
 CODE_OF_ATGC = np.array([0, 3, 2, 1, 4], np.uint8)

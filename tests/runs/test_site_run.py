@@ -13,13 +13,17 @@ from ml_collections import ConfigDict
 
 from jaxepi.analysis.filter_motifs import convolution
 from jaxepi.errors import JaxepiError
+from jaxepi.runs import motifs as run_motifs
+from jaxepi.runs import site_run
+from jaxepi.runs.impute import impute_run
+from jaxepi.runs.motifs import motifs_run
+from jaxepi.runs.mutagenesis import effects_run
+from jaxepi.runs.site_run import SiteRun, open_run
 from jaxepi.sequence import encode
 from jaxepi.storage import site_store
 from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
 from jaxepi.systems.deepcpg.networks import first_filters
 from jaxepi.systems.registry import make_task
-from jaxepi.verbs import site_run as site_runs
-from jaxepi.verbs.site_run import SiteRun, effects_run, impute_run, motifs_run, open_run
 
 CELLS, L, W = ["a", "b"], 41, 4
 MANIFEST = {
@@ -101,7 +105,7 @@ def test_effects_are_those_of_the_model_at_every_site(tmp_path, monkeypatch, met
 
 
 def test_motifs_come_from_the_sequences_of_the_sites(tmp_path, monkeypatch):
-    monkeypatch.setattr(site_runs, "_FILTER_BATCH", 16)
+    monkeypatch.setattr(run_motifs, "_FILTER_BATCH", 16)
     run = make_run("CnnL1h128", {"train": 60, "test": 1})
     kernel = np.zeros((11, 4, 128), np.float32)
     kernel[4, 1, 0] = kernel[5, 2, 0] = 1.0  # filter 0 looks for CG, the others for nothing
@@ -140,7 +144,7 @@ def test_filters_of_residual_networks_are_what_the_network_sees():
         (lambda run, out: effects_run(run, out), "reads no DNA, so no base can be changed"),
         (lambda run, out: impute_run(run, out, outputs=["cpg/c"]), "no output 'cpg/c'"),
         (lambda run, out: run.sites("tset", None), "no split 'tset' .did you mean 'test'"),
-        (lambda run, out: run.sites(None, 0), "--most_sites is 0"),
+        (lambda run, out: run.sites(None, 0), "--most-sites is 0"),
     ],
 )
 def test_what_cannot_be_done_is_told(tmp_path, call, sentence):
@@ -189,12 +193,14 @@ def test_finished_and_other_effects(tmp_path):
 def test_runs_of_other_systems_and_other_datasets_are_refused(monkeypatch):
     run = make_run("FcAvg")
     other = SimpleNamespace(task=object(), config=ConfigDict({"system": "melody"}), model=None)
-    monkeypatch.setattr(site_runs, "restore_model", lambda workdir, which: other)
-    with pytest.raises(JaxepiError, match="is a run of 'melody', but this mode is for models of single sites"):
+    monkeypatch.setattr(site_run, "restore_model", lambda workdir, which: other)
+    with pytest.raises(
+        JaxepiError, match="is a run of 'melody', but this is for models of single sites; predict serves"
+    ):
         open_run(Path("runs/x"), None, "best")
     found = SimpleNamespace(manifest={**MANIFEST, "cells": ["a", "c"]}, path="data")
-    monkeypatch.setattr(site_runs, "restore_model", lambda workdir, which: SimpleNamespace(
+    monkeypatch.setattr(site_run, "restore_model", lambda workdir, which: SimpleNamespace(
         task=run.task, config=ConfigDict({"system": "deepcpg"}), model=run.model))  # fmt: skip
-    monkeypatch.setattr(site_runs.startup, "find_dataset", lambda config: found)
+    monkeypatch.setattr(site_run, "find_dataset", lambda config: found)
     with pytest.raises(JaxepiError, match=r"data has cells \['a', 'c'\], but runs/x was trained with \['a', 'b'\]"):
         open_run(Path("runs/x"), None, "best")

@@ -14,8 +14,8 @@ import pytest
 from toys.gene_dataset import config_file, shrunk
 
 from jaxepi.errors import JaxepiError
-from jaxepi.verbs import crossval
-from jaxepi.verbs.crossval import cross_validate, of_fold
+from jaxepi.runs import crossval
+from jaxepi.runs.crossval import cross_validate, of_fold
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

@@ -1,0 +1,74 @@
+"""Evaluation of a run's checkpoint on splits of its dataset, as files and a report."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxepi.config import report_checkpoint
+from jaxepi.data import check_batch_size
+from jaxepi.data.open import find_dataset
+from jaxepi.errors import JaxepiError
+from jaxepi.evaluate.result import EvalResult
+from jaxepi.evaluate.split import evaluate_split
+from jaxepi.evaluate.step import make_evaluate_step
+from jaxepi.parallel.hosts import say
+from jaxepi.parallel.mesh import make_mesh, state_shardings
+from jaxepi.report.expectation import expectation
+from jaxepi.systems.registry import make_task
+from jaxepi.trained import restore_model
+
+
+def evaluate_run(
+    workdir: Path, config: Any, split: str | None, checkpoint: str | None = None, report: bool = True
+) -> dict[str, EvalResult]:
+    """Evaluates a run's checkpoint and writes eval/<split>/ and the report.
+
+    Args:
+      workdir: of the run.
+      config: where the data lie, batch size and readers; None takes the run's own.
+      split: one split; None for validation and test of the run.
+      checkpoint: "best" or "last"; None for what config.report_checkpoint says.
+
+    Returns:
+      split -> EvalResult.
+
+    Raises:
+      JaxepiError: no run, no checkpoint, no dataset, no split.
+    """
+    if checkpoint is None and config is not None:
+        checkpoint = report_checkpoint(config)
+    restored = restore_model(workdir, checkpoint)
+    config = config if config is not None else restored.config
+    dataset = find_dataset(config)
+    if dataset.fingerprint != restored.meta["fingerprint"]:
+        say(f"note: {dataset.path} is not the dataset that {workdir} was trained on")
+    task, mesh = make_task(restored.config, dataset.manifest), make_mesh(config.mesh.fsdp)
+    if task.tracks != restored.task.tracks:
+        raise JaxepiError(
+            f"{dataset.path} has the tracks {task.tracks[:3]}..., but {workdir} was trained on "
+            f"{restored.task.tracks[:3]}...; prepare the dataset with the same tracks in the same order."
+        )
+    check_batch_size(config.eval_batch_size, mesh.size, name="config.eval_batch_size")
+    graphdef, params, rest = nnx.split(restored.model, nnx.Param, ...)
+    params, rest = jax.device_put((params, rest), state_shardings(mesh, (params, rest)))
+    predict_step = functools.partial(make_evaluate_step(task, graphdef, mesh), params, rest)
+    own = restored.config.dataset  # not the given config's: a run of another fold was trained on its validation split
+    splits = [split] if split else [name for name in (own.validation_split, own.test_split) if name]
+    results = {
+        name: evaluate_split(
+            predict_step, task, dataset, name, mesh, config, output=workdir / "eval" / name, step=restored.meta["step"]
+        )
+        for name in splits
+    }
+    for name, result in results.items():
+        value = result.summary.get(config.monitor or task.monitor, float("nan"))
+        say(f"{name}: {config.monitor or task.monitor} {value:.4f}, and more in {workdir / 'eval' / name}")
+    if report and jax.process_index() == 0:
+        from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here
+
+        path = write_report(workdir, results, workdir / "log.jsonl", restored.config, expectation=expectation(config))
+        say(f"report: {path}")
+    return results

@@ -1,0 +1,45 @@
+"""The model that a verb works with, from a run or a released file, and the dataset that goes with it."""
+
+from pathlib import Path
+from typing import Any
+
+import jaxepi
+from jaxepi.data import Dataset
+from jaxepi.data.open import find_dataset
+from jaxepi.errors import JaxepiError
+from jaxepi.systems.chromoformer.predictor import GenePredictor
+
+
+def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> Any:
+    """The predictor of a run, or of a released file, which for genes takes the section `task` of the config.
+
+    Args:
+      source: the folder of a run, or a file.
+      config: what the user gave, or None.
+      checkpoint: of a run: "best" or "last"; None for what its config says.
+
+    Raises:
+      JaxepiError: nothing there, a checkpoint of a file, or the config is for another system than the file.
+    """
+    if Path(source).is_dir():
+        return jaxepi.load(source, which=checkpoint)
+    predictor = jaxepi.load(source)
+    if checkpoint is not None:
+        raise JaxepiError(f"{source} is a released file and no run with checkpoints: leave out --checkpoint.")
+    if config is not None and isinstance(predictor, GenePredictor):
+        if config.system != "chromoformer":
+            raise JaxepiError(f"The config is for {config.system!r}, but {source} holds a Chromoformer.")
+        return GenePredictor.of_released(predictor.model, str(source), config.task)
+    return predictor
+
+
+def dataset_of(predictor: Any, config: Any) -> tuple[Dataset, int]:
+    """The dataset that a config, or else the predictor's run, names, and the batch size for it.
+
+    Raises:
+      JaxepiError: neither names one, or there is no dataset.
+    """
+    config = config if config is not None else predictor.config
+    if config is None:
+        raise JaxepiError(f"--config is needed here, the experiment whose dataset {predictor.source} is to read.")
+    return find_dataset(config), config.eval_batch_size
