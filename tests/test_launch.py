@@ -37,6 +37,7 @@ def at_root(monkeypatch):
         ),
         (["stray"], "'stray' is no option"),
         (["--config.report", "stray"], "'stray' is no option"),
+        (["--config.report", "--regoins=x"], "Unknown option --regoins"),
         (["eval"], "'eval' is no option: a verb comes first on the line"),
         (["--config.dataset.path=/nowhere"], "There is no dataset at /nowhere: make it with `python -m data_prep"),
         (["--mode=eval"], "No checkpoint in"),

@@ -197,7 +197,7 @@ def _check_rest(rest: Sequence[str], verb: str, given: str | None) -> None:
                     f"--config {example()}."
                 )
             value_of = None if "=" in word else word
-        elif word.startswith("-") and value_of is None:
+        elif word.startswith("--") or (word.startswith("-") and value_of is None):  # -1 may be the value of a field
             _refuse_option(word.partition("=")[0], verb, given)
         elif value_of is None:
             place = ": a verb comes first on the line" if word in VERBS or word in ALIASES else ""

@@ -157,8 +157,9 @@ def set_fields(config: Any, words: Sequence[str]) -> Any:
         left = values(line)[1:]
     except flags.IllegalFlagValueError as problem:
         raise JaxepiError(_misfit(config, _line(problem))) from None
-    except flags.Error as problem:  # a value is missing, or two fields set each other
-        raise JaxepiError(re.sub(r"Missing value for flag (\S+)", r"\1 needs a value", _line(problem)) + ".") from None
+    except (flags.Error, KeyError) as problem:  # a value is missing, or a section and a field of it are set
+        text = re.sub(r"Missing value for flag (\S+)", r"\1 needs a value", _line(problem))
+        raise JaxepiError(f"{text.rstrip('.?')}.") from None
     if left:
         raise JaxepiError(f"{left[0]!r} is no option; values are given as --option=value or --option value.")
     return config

@@ -66,6 +66,28 @@ def test_an_error_in_a_config_is_told_with_file_and_line(text, sentence, tmp_pat
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--config.steps=few"], "--config.steps is 'few', but a whole number was expected"),
+        (["--config.steps"], "--config.steps needs a value"),
+        (["--config.optimizer=adam"], "--config.optimizer is 'adam', which is no ConfigDict"),
+        (["--config.optimizer={}", "--config.optimizer.b1=2"], "b1 is not a valid key"),
+        (
+            ["--config.optimizer.b1=2", "--config.optimizer={}"],
+            "Flag --config.optimizer is provided after --config.opt",
+        ),
+        (["--noconfig.steps"], "noconfig.steps"),
+        (["--config.=3"], "Unknown config field ''"),
+        (["--config.steps=3", "stray"], "'stray' is no option"),
+    ],
+)
+def test_what_cannot_be_set_is_one_sentence(words, sentence):
+    with pytest.raises(JaxepiError, match=sentence) as told:
+        read_config("melody_mt:smoke", words)
+    assert "\n" not in str(told.value) and not str(told.value).endswith("..")
+
+
 def test_fields_are_set_in_every_spelling():
     config = read_config(
         "melody_mt:smoke",
