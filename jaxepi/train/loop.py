@@ -15,15 +15,17 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_same_run, from_section
+from jaxepi.config import check_same_run, from_section, in_steps, report_checkpoint
 from jaxepi.data import BatchStream, Dataset, check_batch_size, device_batches
+from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.split import evaluate_split
-from jaxepi.parallel import hosts as startup
+from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.storage.atomic import finite
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.log import RunLog, Throughput, clock, versions
+from jaxepi.storage.workdir import keep_config, locked
 from jaxepi.systems.registry import make_task
 from jaxepi.task import Task
 from jaxepi.train.best import Best
@@ -43,13 +45,13 @@ class Run:
         Raises:
           JaxepiError: config, dataset, devices or workdir do not fit.
         """
-        startup.report_checkpoint(config)
+        report_checkpoint(config)
         self.workdir = workdir
         self.mesh = make_mesh(config.mesh.fsdp)
         accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate
         check_batch_size(config.batch_size, self.mesh.size, accumulate, name="config.batch_size")
         check_batch_size(config.eval_batch_size, self.mesh.size, name="config.eval_batch_size")
-        self.dataset: Dataset = startup.find_dataset(config)
+        self.dataset: Dataset = find_dataset(config)
         self.task: Task = make_task(config, self.dataset.manifest)
         self.records = self.dataset.split(config.dataset.train_split)
         if len(self.records) < config.batch_size:
@@ -57,13 +59,13 @@ class Run:
                 f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
                 f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
-        self.config = startup.in_steps(config, len(self.records) // config.batch_size)
+        self.config = in_steps(config, len(self.records) // config.batch_size)
         self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
         self.steps: Steps = make_steps(
             self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
             frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
         )  # fmt: skip
-        self.config_json = startup.keep_config(workdir, config, sys.argv)
+        self.config_json = keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
         self.best = Best(workdir / "best", config.monitor or self.task.monitor, self.task.monitor_mode, config.patience)
@@ -129,14 +131,14 @@ class Run:
 
     def announce(self, step: int) -> None:
         """Tells devices, data and sizes, in the terminal and as the start line of the run record."""
-        devices = startup.describe_devices()
+        devices = describe_devices()
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self.steps.abstract().params))
         self.log.line(
             f"{devices['count']} {devices['platform']} device(s) ({devices['kind']}), mesh {dict(self.mesh.shape)}; "
             f"{parameters:,} parameters; {len(self.records):,} training records, "
             f"{len(self.records) // self.config.batch_size:,} batches of {self.config.batch_size} an epoch"
         )
-        if warning := startup.unused_accelerator():
+        if warning := unused_accelerator():
             self.log.line(warning)
         self.log.record(
             "start", step, config=json.loads(self.config_json), versions=versions(), devices=devices,
@@ -268,7 +270,7 @@ class Run:
         self.best.close()
         self.log.record(
             "end", step, reason=reason, minutes=self.minutes(), best=self.best.to_json(),
-            peak_memory_bytes=startup.peak_memory(),
+            peak_memory_bytes=peak_memory(),
         )  # fmt: skip
         self.log.line(f"{reason} at step {step} after {clock(60 * self.minutes())}; run folder {self.workdir}")
         self.log.close()
@@ -285,7 +287,7 @@ def train(config: Any, workdir: Path) -> str:
     Raises:
       JaxepiError: one sentence that says what to do.
     """
-    with startup.locked(workdir):
+    with locked(workdir):
         run = Run(config, workdir)
         try:
             return run.train()
