@@ -242,9 +242,10 @@ def load(
         if which is not None:
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
         model, found, content = load_released(source, system, **sizes)
+        if window is not None and getattr(model.config, "window", window) != window:
+            model, found, content = load_released(source, found.name, **{**sizes, "window": window})
         name, config = content.name, None
-        manifest, objective = found.weights.released(model.config, content.tracks)
-        objective = {**objective, **(task or {})}
+        manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
         made = task_of(found, dataclasses.asdict(model.config), objective, manifest)
     if window is not None:
         made = _with_window(found, model, made, window, name)
@@ -255,13 +256,13 @@ def _with_window(system: System, model: nnx.Module, task: Task, window: int, sou
     """The task for windows of another length than the model was trained on.
 
     Raises:
-      JaxepiError: the model reads no sequence, or its sizes fix the window.
+      JaxepiError: the model reads no sequence, or the sizes of a run fix its window.
     """
     if task.window is None:
         raise JaxepiError(f"{source} reads no sequence: leave out window.")
     sizes = dataclasses.asdict(model.config)
     if sizes.get("window", window) != window:
-        raise JaxepiError(f"{source} takes windows of {sizes['window']} bp by its weights: leave out window={window}.")
+        raise JaxepiError(f"{source} takes windows of {sizes['window']} bp: leave out window={window}.")
     return task_of(system, sizes, task.settled(), {**task.manifest, "window": int(window)}, task.chosen)
 
 

@@ -52,8 +52,8 @@ class Weights:
       signature: original names by which a file of this system is recognised.
       sizes: reads the config fields that the tensors tell; raises JaxepiError for a variant that is not supported.
       table: the weight table of a config.
-      released: (config of the model, names of tracks or None) -> the manifest that a dataset of the released models
-        has, and the fields of `config.task` by which they read it.
+      released: (config of the model, names of tracks or None, fields of `config.task` that were asked for) -> the
+        manifest that a dataset of the released models has, and the fields by which they read it, those asked for in.
       build: the model of a config, possibly abstract: every weight comes from the file. None: abstract.
       rename: a tensor's name in any version of the original -> the one in `table`; None if there was one version.
       open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors
@@ -66,7 +66,7 @@ class Weights:
     signature: Sequence[str]
     sizes: Callable[[Mapping[str, np.ndarray], str], dict[str, Any]]
     table: Callable[[Any], Table]
-    released: Callable[[Any, Sequence[str] | None], tuple[Manifest, dict[str, Any]]]
+    released: Callable[[Any, Sequence[str] | None, Mapping[str, Any]], tuple[Manifest, dict[str, Any]]]
     build: Callable[[Any], nnx.Module] | None = None
     rename: Callable[[str], str] | None = None
     open: Callable[[Source, Mapping[str, Any]], tuple[Released, dict[str, Any]]] | None = None

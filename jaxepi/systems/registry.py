@@ -50,7 +50,7 @@ def system_of_model(model: nnx.Module) -> System:
     for system in map(get_system, SYSTEMS):
         if type(model) is system.model:
             return system
-    raise JaxepiError(f"A {type(model).__name__} is no model of {', '.join(SYSTEMS)}.")
+    raise JaxepiError(f"A {type(model).__name__} has no original layout; known systems are {', '.join(SYSTEMS)}.")
 
 
 def all_wrappers() -> list[str]:

@@ -138,19 +138,23 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     return found
 
 
-def released(config: ChromoformerConfig, tracks: Sequence[str] | None) -> tuple[Manifest, dict[str, Any]]:
+def released(
+    config: ChromoformerConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
+) -> tuple[Manifest, dict[str, Any]]:
     """Genes as the original reads them, with the finest stretches that serve every bin size."""
     del tracks
     resolution, common = math.gcd(*config.bin_sizes), math.lcm(*config.bin_sizes)
     promoter = REGION // (2 * resolution) * 2 * resolution
-    marks = MARKS if config.marks == len(MARKS) else tuple(f"mark_{number}" for number in range(config.marks))
+    published = MARKS if config.marks == len(MARKS) else tuple(f"mark_{number}" for number in range(config.marks))
+    marks = tuple(asked.get("marks", ())) or published
     fields: dict[str, Any] = {
         "target": "label" if config.outputs == 2 else "expression",
-        "marks": marks,
         "centre_tss": False,
         "orient_pcres": False,
         "promoter_width": promoter,
         "region_width": -(-promoter // common) * common,
+        **asked,
+        "marks": marks,
     }
     return {"marks": list(marks), "resolution": resolution, "promoter_length": promoter}, fields
 

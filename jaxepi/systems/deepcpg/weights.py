@@ -259,7 +259,9 @@ def _build(config: DeepCpGConfig) -> DeepCpG:
     return model
 
 
-def released(config: DeepCpGConfig, tracks: Sequence[str] | None) -> tuple[Manifest, dict[str, Any]]:
+def released(
+    config: DeepCpGConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
+) -> tuple[Manifest, dict[str, Any]]:
     """A dataset of the cells that a model predicts; the heads' names are the tracks."""
     del tracks
     parts, outputs = config.parts, list(config.outputs)
@@ -275,7 +277,7 @@ def released(config: DeepCpGConfig, tracks: Sequence[str] | None) -> tuple[Manif
         "annotations": [],
         "class_counts": {},
     }
-    return manifest, {}
+    return manifest, dict(asked)
 
 
 WEIGHTS = Weights(

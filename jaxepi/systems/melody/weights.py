@@ -92,11 +92,13 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     return found
 
 
-def released(config: MelodyConfig, tracks: Sequence[str] | None) -> tuple[Manifest, dict[str, Any]]:
+def released(
+    config: MelodyConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
+) -> tuple[Manifest, dict[str, Any]]:
     """What the released models were trained on; models with the published number of tracks have their names."""
     published = ATLAS_TRACKS if config.tracks == len(ATLAS_TRACKS) else [f"track_{k}" for k in range(config.tracks)]
     manifest = {"tracks": list(tracks or published), "window": WINDOW, "max_sites": 1, "max_cpg_letters": 2}
-    return manifest, {}
+    return manifest, dict(asked)
 
 
 WEIGHTS = Weights(

@@ -87,7 +87,7 @@ def test_a_released_file_is_loaded_as_a_predictor_of_genes(predictor, tmp_path):
 
 def test_published_marks_are_found_by_name():
     model = Chromoformer(config(marks=7, outputs=1), rngs=nnx.Rngs(1))
-    manifest, fields = WEIGHTS.released(model.config, None)
+    manifest, fields = WEIGHTS.released(model.config, None, {})
     released = Predictor(model, SYSTEM, task_of(SYSTEM, dataclasses.asdict(model.config), fields, manifest), source="r")
     assert fields["marks"] == MARKS and fields["target"] == "expression"
     genes = {**MANIFEST, "resolution": 100, "promoter_length": 40_000}
