@@ -4,32 +4,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxepi.pretrained.table import weights_digest
 from jaxepi.runs.site_run import SiteRun
-from jaxepi.systems.deepcpg.impute import impute_files, task_predictor
-from jaxepi.systems.deepcpg.impute_files import FORMATS
+from jaxepi.systems.registry import capability, system_of_model
 
 
 def impute_run(
-    run: SiteRun,
-    out: Path,
-    *,
-    split: str | None = None,
-    outputs: Sequence[str] | None = None,
-    formats: Sequence[str] = FORMATS,
-    values: str = "imputed",
-    batch_size: int = 512,
+    run: SiteRun, out: Path, *, split: str | None = None, outputs: Sequence[str] | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Every site and output of a run's dataset as files, see `impute_files`; variance classes are left out."""
-    names = [name for name in run.task.tracks if "/cat_var/" not in name] if outputs is None else list(outputs)
-    return impute_files(
-        task_predictor(run.task, run.model, names),
-        run.dataset,
-        outputs=names,
-        model=weights_digest(run.model),
-        out_dir=out,
-        splits=None if split is None else [split],
-        formats=formats,
-        values=values,
-        batch_size=batch_size,
-    )
+    """Every site and output of a run's dataset as files, by the system's own "impute".
+
+    Args:
+      run: of a system that can impute.
+      out: a folder that does not exist yet.
+      split: one split; None for all.
+      outputs: names of the outputs; None for all that have one value.
+      **options: such as `formats`, `values` and `batch_size`, see the system's function.
+
+    Returns: what the system tells of the job: `sites`, and the arguments with their `outputs`.
+
+    Raises:
+      JaxepiError: the system cannot impute, or what its function refuses.
+    """
+    impute = capability(system_of_model(run.model), "impute")
+    splits = None if split is None else [split]
+    return impute(run.task, run.model, run.dataset, out, splits=splits, outputs=outputs, **options)

@@ -107,7 +107,7 @@ def _effects(
 
     def predict(dna: jax.Array, *arrays: jax.Array) -> jax.Array:
         inputs = {"dna": dna, **dict(zip(others, arrays, strict=True))}
-        return run.task.site_values(run.task.apply(nnx.merge(graph, weights), inputs))
+        return run.task.values(run.task.apply(nnx.merge(graph, weights), inputs))[:, 0]
 
     middle = middle_slice(padding.shape[1], width)
     chosen = run.task.tracks.index(target) if target in run.task.tracks else target

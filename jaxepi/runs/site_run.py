@@ -12,7 +12,7 @@ from jaxepi.data import Dataset
 from jaxepi.data.open import find_dataset
 from jaxepi.data.subset import drawn
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.systems.sites import SiteTask
+from jaxepi.task import Task
 from jaxepi.trained import restore_model
 
 Record = Mapping[str, Any]
@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 class SiteRun:
     """A trained model of single sites with a dataset."""
 
-    task: SiteTask
+    task: Task
     model: nnx.Module
     dataset: Dataset
     workdir: Path
@@ -56,7 +56,7 @@ def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
       JaxepiError: no run or no dataset, or the run is of a system whose records are not single sites.
     """
     restored = restore_model(workdir, checkpoint)
-    if not isinstance(restored.task, SiteTask):
+    if restored.task.grid.at != "site":
         raise JaxepiError(
             f"{workdir} is a run of {restored.config.system!r}, but this is for models of single sites; predict "
             "serves the others."

@@ -7,11 +7,11 @@ import jaxepi
 from jaxepi.data import Dataset
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.chromoformer.predictor import GenePredictor
+from jaxepi.predictor import Predictor
 
 
-def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> Any:
-    """The predictor of a run, or of a released file, which for genes takes the section `task` of the config.
+def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> Predictor:
+    """The predictor of a run, or of a released file, which reads records as the section `task` of the config says.
 
     Args:
       source: the folder of a run, or a file.
@@ -26,14 +26,16 @@ def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> A
     predictor = jaxepi.load(source)
     if checkpoint is not None:
         raise JaxepiError(f"{source} is a released file and no run with checkpoints: leave out --checkpoint.")
-    if config is not None and isinstance(predictor, GenePredictor):
-        if config.system != "chromoformer":
-            raise JaxepiError(f"The config is for {config.system!r}, but {source} holds a Chromoformer.")
-        return GenePredictor.of_released(predictor.model, str(source), config.task)
-    return predictor
+    if config is None:
+        return predictor
+    if config.system != predictor.system.name:
+        raise JaxepiError(
+            f"The config is for {config.system!r}, but {source} holds a model of {predictor.system.name}."
+        )
+    return jaxepi.load(source, task=config.task)
 
 
-def dataset_of(predictor: Any, config: Any) -> tuple[Dataset, int]:
+def dataset_of(predictor: Predictor, config: Any) -> tuple[Dataset, int]:
     """The dataset that a config, or else the predictor's run, names, and the batch size for it.
 
     Raises:

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxepi.errors import JaxepiError
 from jaxepi.verbs import options as shared
 
 ABOUT = "Writes what a model of genes attends to: ranked contacts, all weights, and figures."
@@ -38,15 +37,13 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
 
 def _attend(source: str | Path, options: argparse.Namespace, config: Any, out: Path) -> dict[str, Any]:
     """The numbers of a job that wrote `out`."""
+    from jaxepi.data.subset import choose_records
     from jaxepi.runs.source import dataset_of, load_predictor
-    from jaxepi.systems.chromoformer.attention_files import attend_genes
-    from jaxepi.systems.chromoformer.predict_files import choose_genes
-    from jaxepi.systems.chromoformer.predictor import GenePredictor
+    from jaxepi.systems.registry import capability
 
     predictor = load_predictor(source, config, options.checkpoint)
-    if not isinstance(predictor, GenePredictor):
-        raise JaxepiError(f"{source} reads sequence and has no attention over contacts: give a model of genes.")
+    attend = capability(predictor.system, "attention")
     dataset, batch_size = dataset_of(predictor, config)
-    chosen = choose_genes(dataset, options.split, options.genes, options.most_genes)
+    chosen = choose_records(dataset, options.split, options.genes, options.most_genes, "most-genes")
     figures = options.figures if options.genes is None else len(chosen)
-    return attend_genes(predictor, chosen, out, figures=figures, batch_size=batch_size)
+    return attend(predictor, chosen, out, figures=figures, batch_size=batch_size)

@@ -11,6 +11,7 @@ from jaxepi.verbs import options as shared
 ABOUT = "Predicts regions of a genome, sequences, or the records of a dataset, with a run or a released file."
 
 OVERLAPS = ("once", "repeat")
+ALONG_SEQUENCE = ("base", "cpg")  # where the values of a prediction lie that are written as calls
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,16 +43,15 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     from jaxepi.runs.source import load_predictor
 
     predictor = load_predictor(source, config, options.checkpoint)
-    if _reads_sequence(predictor):
+    if predictor.grid.at == "record":
+        _predict_records(predictor, options, config, out)
+    elif predictor.grid.at in ALONG_SEQUENCE:
         _predict_sequence(predictor, options, config, out)
     else:
-        _predict_records(predictor, options, config, out)
-
-
-def _reads_sequence(predictor: Any) -> bool:
-    from jaxepi.predictor import Predictor
-
-    return isinstance(predictor, Predictor)
+        raise JaxepiError(
+            f"{source} predicts values of each {predictor.grid.at} and none along a sequence, so there are no calls to "
+            "write; for a run of single sites use impute or mutagenesis."
+        )
 
 
 def _predict_sequence(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:
@@ -74,8 +74,9 @@ def _predict_sequence(predictor: Any, options: argparse.Namespace, config: Any, 
 
 def _predict_records(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:
     """Records of a dataset."""
+    from jaxepi.data.subset import choose_records
     from jaxepi.runs.source import dataset_of
-    from jaxepi.systems.chromoformer.predict_files import choose_genes, predict_genes
+    from jaxepi.systems.registry import capability
 
     for name in ("fasta", "regions", "tracks", "overlap"):
         if getattr(options, name) is not None:
@@ -83,5 +84,6 @@ def _predict_records(predictor: Any, options: argparse.Namespace, config: Any, o
                 f"{predictor.source} predicts the genes of a dataset: leave out --{name}, choose by --split."
             )
     dataset, batch_size = dataset_of(predictor, config)
-    numbers = predict_genes(predictor, choose_genes(dataset, options.split), out, batch_size=batch_size)
+    write = capability(predictor.system, "predict_records")
+    numbers = write(predictor, choose_records(dataset, options.split), out, batch_size=batch_size)
     print(f"{numbers['genes']:,} genes in {out / 'genes.tsv'}", file=sys.stderr)

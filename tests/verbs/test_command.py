@@ -8,6 +8,7 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
+from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
 from jaxepi.systems.melody.model import Melody, MelodyConfig
 from jaxepi.verbs import command
 from jaxepi.verbs.command import ALIASES, VERBS, load_verb, main, make_parser, split_verb
@@ -176,10 +177,19 @@ def melody(tmp_path_factory):
     return path
 
 
+def test_a_model_of_single_sites_has_no_calls(tmp_path, capsys, compiled_quickly):
+    path = tmp_path / "sites.npz"
+    jaxepi.export(DeepCpG(DeepCpGConfig("CnnL1h128", ("cpg/a",), window=101, hidden=4), rngs=nnx.Rngs(0)), path)
+    (tmp_path / "x.fa").write_text(">a\n" + "ACGT" * 30 + "\n")
+    words = ["predict", f"--weights={path}", f"--fasta={tmp_path / 'x.fa'}", f"--out={tmp_path / 'out'}"]
+    assert "predicts values of each site and none along a sequence" in sentence(words, capsys)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path, capsys, compiled_quickly):
     source = [f"--weights={melody}", f"--out={tmp_path / 'x'}"]
     assert "--fasta is needed here, such as --fasta genome.fa" in sentence(["predict", *source], capsys)
     assert "leave out --split" in sentence(["predict", *source, "--fasta=x.fa", "--split=test"], capsys)
     assert "no run with checkpoints: leave out --ch" in sentence(["predict", *source, "--checkpoint=best"], capsys)
-    assert "reads sequence and has no attention over contacts" in sentence(["attention", *source], capsys)
+    assert "has no attention; " in sentence(["attention", *source], capsys)
     assert not list(tmp_path.iterdir())

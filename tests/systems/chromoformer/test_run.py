@@ -82,7 +82,7 @@ def test_a_run_predicts_its_genes_and_tells_what_it_attends_to(genes, compilatio
         (["predict", of_run, "--fasta=x.fa"], "predicts the genes of a dataset: leave out --fasta"),
         (["predict", of_run, "--overlap=once"], "predicts the genes of a dataset: leave out --overlap"),
         (["predict", of_run, "--split=fold9"], "there is no split 'fold9' (did you mean"),
-        ([*attend, of_run, "--genes=gene999"], "has no gene 'gene999' (did you mean"),
+        ([*attend, of_run, "--genes=gene999"], "has no record 'gene999' (did you mean"),
     ):
         capsys.readouterr()
         assert main([*words, f"--out={tmp_path / 'x'}"]) == 2
