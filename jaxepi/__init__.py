@@ -16,8 +16,8 @@ from jaxepi.errors import JaxepiError
 __all__ = ["JaxepiError", "__version__", "export", "from_pretrained", "load"]
 
 _LAZY = {
-    "export": "jaxepi.pretrained",
-    "from_pretrained": "jaxepi.pretrained",
+    "export": "jaxepi.released",
+    "from_pretrained": "jaxepi.released",
     "load": "jaxepi.predictor",
 }
 

@@ -54,9 +54,8 @@ class Task(abc.ABC):
     manifest: Mapping[str, Any]
     tracks: list[str]
     options: Options = Options()
-    # the validation metric that keep-best and early stopping watch unless the config names another, and its sense
+    # the validation metric that keep-best and early stopping watch unless the config names another
     monitor: str
-    monitor_mode: str = "max"
 
     @abc.abstractmethod
     def build_model(self, rngs: nnx.Rngs) -> nnx.Module:

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxepi.config import monitors, report_checkpoint
 from jaxepi.data import check_batch_size
+from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.evaluate.split import evaluate_split
 from jaxepi.evaluate.step import make_evaluate_step
-from jaxepi.parallel import hosts as startup
 from jaxepi.parallel.mesh import make_mesh, state_shardings
 from jaxepi.systems.registry import make_task
 from jaxepi.trained import restore_model
@@ -37,10 +38,10 @@ def evaluate_run(
       JaxepiError: no run, no checkpoint, no dataset, no split.
     """
     if checkpoint is None and config is not None:
-        checkpoint = startup.report_checkpoint(config)
+        checkpoint = report_checkpoint(config)
     restored = restore_model(workdir, checkpoint)
     config = config if config is not None else restored.config
-    dataset = startup.find_dataset(config)
+    dataset = find_dataset(config)
     if dataset.fingerprint != restored.meta["fingerprint"]:
         _say(f"note: {dataset.path} is not the dataset that {workdir} was trained on")
     task, mesh = make_task(restored.config, dataset.manifest), make_mesh(config.mesh.fsdp)
@@ -62,14 +63,14 @@ def evaluate_run(
         for name in splits
     }
     for name, result in results.items():
-        value = result.summary.get(config.monitor or task.monitor, float("nan"))
-        _say(f"{name}: {config.monitor or task.monitor} {value:.4f}, and more in {workdir / 'eval' / name}")
+        watched = monitors(config.monitor, task.monitor)
+        values = ", ".join(f"{metric} {result.summary.get(metric, float('nan')):.4f}" for metric in watched)
+        _say(f"{name}: {values}, and more in {workdir / 'eval' / name}")
     if report and jax.process_index() == 0:
+        from jaxepi.report.expectation import expectation
         from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here
 
-        path = write_report(
-            workdir, results, workdir / "log.jsonl", restored.config, expectation=startup.expectation(config)
-        )
+        path = write_report(workdir, results, workdir / "log.jsonl", restored.config, expectation=expectation(config))
         _say(f"report: {path}")
     return results
 

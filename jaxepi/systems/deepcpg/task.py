@@ -36,7 +36,6 @@ from jaxepi.task import Batch, Options
 
 NO_STATE, NO_DISTANCE = 255, 65535  # codes of a missing neighbour in a record (NaN in a float16 state)
 _RANKED = ("mean", "var", "entropy")  # statistics with Kendall's tau-b, as in the original's evaluation
-_LOWER_IS_BETTER = ("loss", "mse", "mae", "ece")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +97,7 @@ class DeepCpGTask(SiteTask):
         self.annotations = Groups("annotation", tuple(manifest.get("annotations", ())))
         self.options = self._evaluation()
         self.rules = self._rules()
-        self.monitor = config.get("monitor", None) or ("auc_cpg_per_track_mean" if self.is_cell.any() else "loss_total")
-        self.monitor_mode = "min" if self.monitor.startswith(_LOWER_IS_BETTER) else "max"
+        self.monitor = "auc_cpg_per_track_mean" if self.is_cell.any() else "loss_total"
 
     def _sizes(self, section: Mapping[str, Any]) -> DeepCpGConfig:
         """The model's config; window and neighbours are the dataset's unless the config asks for fewer."""

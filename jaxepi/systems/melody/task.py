@@ -58,7 +58,6 @@ class MelodyTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
     monitor = "auc_cpg_per_track_mean"
-    monitor_mode = "max"
 
     def __init__(self, config: Any, manifest: Mapping[str, Any]):
         self.manifest = manifest
