@@ -21,7 +21,7 @@ from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.split import evaluate_split
 from jaxepi.optimizer_config import OptimizerConfig
-from jaxepi.parallel import hosts as startup
+from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.storage.atomic import finite
 from jaxepi.storage.checkpoint import Checkpoints
@@ -135,14 +135,14 @@ class Run:
 
     def announce(self, step: int) -> None:
         """Tells devices, data and sizes, in the terminal and as the start line of the run record."""
-        devices = startup.describe_devices()
+        devices = describe_devices()
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self.steps.abstract().params))
         self.log.line(
             f"{devices['count']} {devices['platform']} device(s) ({devices['kind']}), mesh {dict(self.mesh.shape)}; "
             f"{parameters:,} parameters; {len(self.records):,} training records, "
             f"{len(self.records) // self.config.batch_size:,} batches of {self.config.batch_size} an epoch"
         )
-        if warning := startup.unused_accelerator():
+        if warning := unused_accelerator():
             self.log.line(warning)
         self.log.record(
             "start", step, config=json.loads(self.config_json), versions=versions(), devices=devices,
@@ -303,7 +303,7 @@ class Run:
         self.best.close()
         self.log.record(
             "end", step, reason=reason, minutes=self.minutes(), best=self.best.to_json(),
-            peak_memory_bytes=startup.peak_memory(),
+            peak_memory_bytes=peak_memory(),
         )  # fmt: skip
         self.log.line(f"{reason} at step {step} after {clock(60 * self.minutes())}; run folder {self.workdir}")
         self.log.close()

@@ -18,14 +18,14 @@ from jaxepi.analysis.filter_motifs import Motif, MotifCollector, convolution, mi
 from jaxepi.analysis.mutagenesis import TARGETS, exact_function, gradient_function
 from jaxepi.analysis.mutagenesis_files import SUMMARY, EffectStore
 from jaxepi.data import Dataset
+from jaxepi.data.open import find_dataset
 from jaxepi.data.subset import drawn
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.parallel import hosts as startup
 from jaxepi.pretrained.table import weights_digest
 from jaxepi.storage.job import finished, fresh_folder, require_h5py, write_errors
 from jaxepi.systems.deepcpg.impute import Record, impute_files, task_predictor
 from jaxepi.systems.deepcpg.impute_files import FORMATS
-from jaxepi.systems.sites import SiteTask
+from jaxepi.task import Task
 from jaxepi.trained import restore_model
 
 METHODS = ("gradient", "exact")
@@ -36,7 +36,7 @@ _FILTER_BATCH = 64  # sites whose activations are held at a time: 33 MB in float
 class SiteRun:
     """A trained model of single sites with a dataset."""
 
-    task: SiteTask
+    task: Task
     model: nnx.Module
     dataset: Dataset
     workdir: Path
@@ -70,12 +70,12 @@ def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
       JaxepiError: no run or no dataset, or the run is of a system whose records are not single sites.
     """
     restored = restore_model(workdir, checkpoint)
-    if not isinstance(restored.task, SiteTask):
+    if restored.task.grid.at != "site":
         raise JaxepiError(
-            f"{workdir} is a run of {restored.config.system!r}, but this mode is for models of single sites, such as "
-            "deepcpg; --mode predict serves the others."
+            f"{workdir} is a run of {restored.config.system!r}, but this mode is for models of single sites; "
+            "--mode predict serves the others."
         )
-    dataset = startup.find_dataset(config if config is not None else restored.config)
+    dataset = find_dataset(config if config is not None else restored.config)
     for name in ("window", "neighbours", "cells"):
         held, wanted = dataset.manifest[name], restored.task.manifest[name]
         if held != wanted:
@@ -229,7 +229,7 @@ def _effects(
 
     def predict(dna: jax.Array, *arrays: jax.Array) -> jax.Array:
         inputs = {"dna": dna, **dict(zip(others, arrays, strict=True))}
-        return run.task.site_values(run.task.apply(nnx.merge(graph, weights), inputs))
+        return run.task.values(run.task.apply(nnx.merge(graph, weights), inputs))[:, 0]
 
     middle = middle_slice(padding.shape[1], width)
     chosen = run.task.tracks.index(target) if target in run.task.tracks else target
