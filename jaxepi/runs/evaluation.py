@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxepi.config import report_checkpoint
+from jaxepi.config import monitors, report_checkpoint
 from jaxepi.data import check_batch_size
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
@@ -64,8 +64,9 @@ def evaluate_run(
         for name in splits
     }
     for name, result in results.items():
-        value = result.summary.get(config.monitor or task.monitor, float("nan"))
-        say(f"{name}: {config.monitor or task.monitor} {value:.4f}, and more in {workdir / 'eval' / name}")
+        watched = monitors(config.monitor, task.monitor)
+        values = ", ".join(f"{metric} {result.summary.get(metric, float('nan')):.4f}" for metric in watched)
+        say(f"{name}: {values}, and more in {workdir / 'eval' / name}")
     if report and jax.process_index() == 0:
         from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here
 

@@ -144,6 +144,8 @@ def set_fields(config: Any, words: Sequence[str]) -> Any:
     from absl import flags
     from ml_collections import config_flags
 
+    from jaxepi.config import check_none
+
     known = dict(fields(config))
     for word in words:
         name = field_of(word)
@@ -162,6 +164,7 @@ def set_fields(config: Any, words: Sequence[str]) -> Any:
         raise JaxepiError(f"{text.rstrip('.?')}.") from None
     if left:
         raise JaxepiError(f"{left[0]!r} is no option; values are given as --option=value or --option value.")
+    check_none(config)
     return config
 
 
