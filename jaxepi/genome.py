@@ -11,6 +11,7 @@ import numpy as np
 import pyfaidx
 
 from jaxepi import sequence
+from jaxepi.chroms import naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
 
 
@@ -95,9 +96,9 @@ class Genome:
 
     def unknown(self, chrom: str, who: str) -> str:
         """The sentence for a contig name that this file does not have; `who` names the file that asked for it."""
-        other = chrom.removeprefix("chr") if chrom.startswith("chr") else f"chr{chrom}"
-        if other in self.lengths:
-            return f"{who} names {chrom!r} where {self.path} has {other!r}: use the same style of names in both."
+        other = other_name(chrom, self.lengths)
+        if other is not None:
+            return f"{naming_error(who, chrom, self.path, other)}."
         first = ", ".join(self.names[:3])
         near = did_you_mean(chrom, self.lengths)
         return f"{who} names {chrom!r}, which is not in {self.path}{near}; its contigs are {first} ..."

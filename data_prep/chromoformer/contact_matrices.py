@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.chromoformer.contacts import Contacts
-from data_prep.chromoformer.gene_table import Region
 from data_prep.sources.annotation import Tss
-from data_prep.sources.chroms import harmonise
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 ENDINGS = (".npy", ".txt", ".tsv", ".txt.gz", ".tsv.gz")
 
@@ -75,8 +75,8 @@ def read_matrices(
     return contacts
 
 
-def _bin(chrom: str, number: int, size: int, end: int) -> Region:
-    return Region(chrom, int(number) * size, min((int(number) + 1) * size, end))
+def _bin(chrom: str, number: int, size: int, end: int) -> Interval:
+    return Interval(chrom, int(number) * size, min((int(number) + 1) * size, end))
 
 
 def _read(path: Path) -> np.ndarray:

@@ -5,11 +5,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from data_prep.chromoformer.gene_table import Region, parse_region
 from data_prep.sources.annotation import Tss
-from data_prep.sources.chroms import harmonise
-from data_prep.sources.text_tables import read_lines, read_rows, split_line
+from data_prep.sources.text_tables import read_rows, split_line
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.intervals import Interval, parse_interval
+from jaxepi.text_files import read_lines
 
 DIRECTIONS = ("both", "as-listed")
 _PAIR = ("fragment", "neighbor")
@@ -21,13 +22,13 @@ class Contacts:
     """Scores by fragment and neighbour; looks up the fragments at a position."""
 
     def __init__(self) -> None:
-        self._scores: dict[Region, dict[Region, float]] = {}
-        self._places: dict[str, tuple[list[Region], list[int], int]] | None = None
+        self._scores: dict[Interval, dict[Interval, float]] = {}
+        self._places: dict[str, tuple[list[Interval], list[int], int]] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._scores.values()))
 
-    def add(self, fragment: Region, neighbor: Region, score: float) -> None:
+    def add(self, fragment: Interval, neighbor: Interval, score: float) -> None:
         """Adds a contact; of several scores of one pair the highest counts."""
         own = self._scores.setdefault(fragment, {})
         own[neighbor] = max(score, own.get(neighbor, -math.inf))
@@ -38,14 +39,14 @@ class Contacts:
         """Chromosomes with a fragment."""
         return {fragment.chrom for fragment in self._scores}
 
-    def of(self, fragment: Region) -> Mapping[Region, float]:
+    def of(self, fragment: Interval) -> Mapping[Interval, float]:
         """Neighbours of a fragment with their scores."""
         return self._scores.get(fragment, {})
 
-    def at(self, chrom: str, position: int) -> list[Region]:
+    def at(self, chrom: str, position: int) -> list[Interval]:
         """Fragments with contacts that contain a position, by start; one where fragments do not overlap."""
         if self._places is None:
-            by_chrom: dict[str, list[Region]] = {}
+            by_chrom: dict[str, list[Interval]] = {}
             for fragment in sorted(self._scores):
                 by_chrom.setdefault(fragment.chrom, []).append(fragment)
             self._places = {
@@ -72,7 +73,7 @@ def read_contacts(
     Args:
         path: columns fragment, neighbor (as chrom:start-end) and score; or chrom1, start1, end1, chrom2, start2, end2
             and score; or the latter without a header (BEDPE, `cooler dump --join`), score in column 8, else 7.
-        prefix: see `data_prep.sources.chroms.harmonise`.
+        prefix: see `jaxepi.chroms.harmonise`.
         direction: `both` lets each fragment of a pair be the other's neighbour; `as-listed` only the second the
             first's.
         min_score: contacts must score more than this.
@@ -114,12 +115,12 @@ def _score(text: str, where: str) -> float:
         raise JaxepiError(f"{where} has the score {text!r}: a number was expected") from error
 
 
-def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Region:
+def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Interval:
     try:
         if len(text) == 1:
-            region = parse_region(text[0])
+            region = parse_interval(text[0])
         else:
-            region = Region(text[0], int(text[1]), int(text[2]))
+            region = Interval(text[0], int(text[1]), int(text[2]))
             if not 0 <= region.start < region.end:
                 raise ValueError(f"{region} is no region")
     except ValueError as error:
@@ -168,9 +169,9 @@ def _headerless(
         yield f"{path} line {number}", tuple(cells[:3]), tuple(cells[3:6]), cells[int(column) - 1].strip()
 
 
-def read_tss_fragments(path: Path, prefix: str = "as-is") -> dict[str, Region | None]:
+def read_tss_fragments(path: Path, prefix: str = "as-is") -> dict[str, Interval | None]:
     """Fragment of each start site (`chrom:start-end`), None where it has none; columns tss and fragment."""
-    table: dict[str, Region | None] = {}
+    table: dict[str, Interval | None] = {}
     for number, row in read_rows(path, ("tss", "fragment")):
         where = f"{path} line {number}"
         tss = str(_harmonised((row["tss"],), prefix, where))
@@ -182,8 +183,8 @@ def select_neighbors(
     contacts: Contacts,
     sites: Sequence[Tss],
     max_neighbors: int,
-    fragments: Mapping[str, Region | None] | None = None,
-) -> tuple[tuple[Region, ...], tuple[float, ...]]:
+    fragments: Mapping[str, Interval | None] | None = None,
+) -> tuple[tuple[Interval, ...], tuple[float, ...]]:
     """A gene's neighbours, best score first (equal ones in the order of their text), and their scores.
 
     All start sites count, in their order; a neighbour of several keeps the score that it has with the first.
@@ -194,10 +195,10 @@ def select_neighbors(
         max_neighbors: how many to keep.
         fragments: fragment of each start site, as `read_tss_fragments` gives it; without it those that contain it.
     """
-    found: dict[Region, float] = {}
+    found: dict[Interval, float] = {}
     for site in sites:
         if fragments is None:
-            own: list[Region] = contacts.at(site.chrom, site.position)
+            own: list[Interval] = contacts.at(site.chrom, site.position)
         else:
             fragment = fragments.get(str(site))
             own = [] if fragment is None else [fragment]

@@ -9,28 +9,30 @@ from typing import Any
 import numpy as np
 
 from data_prep.build import dataset
-from data_prep.build.options import add_running_options, execution_of
-from data_prep.build.quiet import NEEDED, require
+from data_prep.build.options import (
+    SPACE_FACTOR,
+    Help,
+    add_chrom_prefix,
+    add_extra_chroms,
+    add_output_options,
+    add_running_options,
+    check_least,
+    check_running,
+    execution_of,
+    made_before,
+)
 from data_prep.melody.recipe import DYAD_MODES, VALUE_DTYPES, MelodyRecipe
 from data_prep.sources import preflight, regions
-from data_prep.sources.chroms import PREFIX_MODES, harmonise_all
 from data_prep.sources.genome import Genome
 from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
+from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.intervals import Interval, Intervals
+from jaxepi.text_files import read_bed
 
 # Shares of recordless CpGs and of off-CpG values above which the user should look at the files.
 _MANY_RECORDLESS = 0.5
-_SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
 _HOWS = "tiles, random:N or blocks"
-
-
-class _Help(argparse.HelpFormatter):
-    """Shows the defaults that say something, lists as they are typed."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        default = " ".join(action.default) if isinstance(action.default, list) else action.default
-        plain = default in (None, "", False, argparse.SUPPRESS)
-        return str(action.help) if plain else f"{action.help} (default: {default})"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m data_prep melody",
         description="Makes a TFRecord dataset (TFDS layout) of genome windows with the values of methylation tracks.",
-        formatter_class=_Help,
+        formatter_class=Help,
     )
     _add_inputs(p.add_argument_group("input"))
     _add_windows(p.add_argument_group("windows and splits"))
@@ -58,18 +60,8 @@ def _add_inputs(g: Any) -> None:
     g.add_argument(
         "--tracks", metavar="CSV", help="table with the columns name,file (or track_name,bigwig_file), a row a track"
     )
-    g.add_argument(
-        "--chrom-prefix",
-        choices=PREFIX_MODES,
-        default="as-is",
-        help="bring the chromosome names of all files to chrN (add) or N (strip)",
-    )
-    g.add_argument(
-        "--extra-chroms",
-        choices=preflight.EXTRA_MODES,
-        default="error",
-        help="what to do with chromosomes that a track has and the FASTA lacks",
-    )
+    add_chrom_prefix(g)
+    add_extra_chroms(g, "a track")
 
 
 def _add_windows(g: Any) -> None:
@@ -126,7 +118,7 @@ def _add_windows(g: Any) -> None:
 
 
 def _add_records(g: Any) -> None:
-    g.add_argument("--out", required=True, metavar="DIR", help="folder of the dataset; made whole or not at all")
+    add_output_options(g)
     g.add_argument(
         "--dyads",
         choices=DYAD_MODES,
@@ -134,13 +126,12 @@ def _add_records(g: Any) -> None:
         help="both: a CpG recorded at one letter counts at both; as-recorded: as the original reads it",
     )
     g.add_argument("--value-dtype", choices=VALUE_DTYPES, default="float32", help="float16 halves the size, 3 digits")
-    g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
     args = parser().parse_args(argv)
-    require(*NEEDED, *(["apache_beam"] if args.beam_runner else []))
+    check_running(args)
     _check_numbers(args)
     genome = Genome(args.fasta, args.chrom_prefix)
     tracks = resolve_tracks(args.bigwigs, args.bigwigs_dir, args.tracks)
@@ -149,11 +140,8 @@ def main(argv: Sequence[str]) -> int:
     _warn_uncovered(spans, lengths)
     inputs = dataset.describe_inputs(_input_files(args, genome, tracks))
     arguments = _arguments(args, tracks)
-    if not args.overwrite:
-        there = dataset.existing(Path(args.out), MelodyRecipe.name, arguments, inputs)
-        if there is not None:
-            print(f"{there.path} is there already, made with the same arguments from the same files: nothing to do")
-            return 0
+    if made_before(args, MelodyRecipe.name, arguments, inputs):
+        return 0
     windows = _windows(args, genome, spans)
     recipe = MelodyRecipe(
         genome,
@@ -166,7 +154,7 @@ def main(argv: Sequence[str]) -> int:
         drop_empty=args.drop_empty,
     )
     count = sum(map(len, windows.values()))
-    dataset.require_space(Path(args.out), int(_SPACE_FACTOR * count * recipe.bytes_per_record()))
+    dataset.require_space(Path(args.out), int(SPACE_FACTOR * count * recipe.bytes_per_record()))
     execution = execution_of(args)
     built = dataset.build(recipe, Path(args.out), arguments, inputs, execution)
     _report(built)
@@ -174,12 +162,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    for name in ("window", "stride"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise JaxepiError(f"--{name} is {value}: a positive number of bp was expected")
-    if args.processes < 0:
-        raise JaxepiError(f"--processes is {args.processes}: 0 (all cores) or a positive number was expected")
+    check_least(args, {"window": 1, "stride": 1})
     if args.max_n_fraction <= 0:
         raise JaxepiError(
             f"--max-n-fraction is {args.max_n_fraction}: a share above 0 was expected, 1 leaves out windows of N only"
@@ -200,7 +183,7 @@ def _named(chroms: Sequence[str]) -> list[str]:
     return [] if list(chroms) == ["none"] else list(chroms)
 
 
-def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[regions.Span]]:
+def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[Interval]]:
     if args.regions:
         spans = regions.split_by_regions(args.regions, genome.lengths, args.chrom_prefix)
         if not spans:
@@ -214,7 +197,7 @@ def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[regions.S
     return spans
 
 
-def _warn_uncovered(spans: dict[str, list[regions.Span]], lengths: dict[str, dict[str, int]]) -> None:
+def _warn_uncovered(spans: dict[str, list[Interval]], lengths: dict[str, dict[str, int]]) -> None:
     bare = sorted(preflight.uncovered_chromosomes(spans, lengths))
     if bare:
         print(
@@ -273,10 +256,12 @@ def _how(args: argparse.Namespace, splits: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
-def _windows(
-    args: argparse.Namespace, genome: Genome, spans: dict[str, list[regions.Span]]
-) -> dict[str, regions.Windows]:
-    blacklist = regions.Blacklist.from_bed(args.blacklist, args.chrom_prefix) if args.blacklist else None
+def _blacklist(args: argparse.Namespace) -> Intervals:
+    return Intervals.of(row.interval for row in read_bed(Path(args.blacklist), args.chrom_prefix))
+
+
+def _windows(args: argparse.Namespace, genome: Genome, spans: dict[str, list[Interval]]) -> dict[str, regions.Windows]:
+    blacklist = _blacklist(args) if args.blacklist else None
     drop = blacklist if args.blacklist_treatment == "drop" else None
     made = {}
     for split, how in _how(args, list(spans)).items():
@@ -293,7 +278,7 @@ def _windows(
             windows = regions.tile(spans[split], args.window, args.stride or args.window)
         windows = windows.sorted()
         if blacklist is not None:
-            touched = blacklist.mark(windows, args.window)
+            touched = regions.mark(windows, args.window, blacklist)
             if drop is not None:
                 windows = windows.take(~touched)
             else:

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.sources.chroms import harmonise
-from data_prep.sources.text_tables import read_lines, read_rows
+from data_prep.sources.text_tables import read_rows
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
+from jaxepi.text_files import read_lines
 
 ALL_BIOTYPES = "all"
 VERSION_MODES = ("strip", "keep")
@@ -38,7 +39,7 @@ def read_gtf(
 
     Args:
         path: GTF, gzipped or not; its rows `transcript` are used.
-        prefix: see `data_prep.sources.chroms.harmonise`.
+        prefix: see `jaxepi.chroms.harmonise`.
         biotype: of the transcripts that count (of the gene where transcripts have none); `all` takes all.
         versions: see `gene_name`.
 

@@ -1,6 +1,5 @@
 """BigWig tracks: which files make which tracks, and reading them in large blocks, once per chromosome and track."""
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.sources.chroms import harmonise_all
+from data_prep.sources.text_tables import read_rows
+from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError, did_you_mean
 
 _BIGWIG_ENDINGS = (".bw", ".bigwig")
@@ -66,19 +66,16 @@ def resolve_tracks(
 
 
 def _read_table(path: Path) -> list[tuple[str | None, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise JaxepiError(f"{path} cannot be read as a CSV table of tracks ({error})") from error
-    name_column = next((c for c in _NAME_COLUMNS if c in columns), None)
-    file_column = next((c for c in _FILE_COLUMNS if c in columns), None)
-    if name_column is None or file_column is None:
-        raise JaxepiError(
-            f"{path} has the columns {', '.join(columns) or 'none'}: a table of tracks needs `name` and `file`"
-        )
-    return [(row[name_column], row[file_column]) for row in rows]
+    tracks: list[tuple[str | None, str]] = []
+    for number, row in read_rows(path):
+        name_column = next((c for c in _NAME_COLUMNS if c in row), None)
+        file_column = next((c for c in _FILE_COLUMNS if c in row), None)
+        if name_column is None or file_column is None:
+            raise JaxepiError(f"{path} has the columns {', '.join(row)}: a table of tracks needs `name` and `file`")
+        if not row[name_column] or not row[file_column]:
+            raise JaxepiError(f"{path} line {number} has an empty cell: each track needs a name and a file")
+        tracks.append((row[name_column], row[file_column]))
+    return tracks
 
 
 def _bigwigs_in(folder: str) -> list[str]:
@@ -156,7 +153,7 @@ class TrackReader:
     """Reads K tracks. Files are opened once per process; the object may be sent to other processes."""
 
     def __init__(self, tracks: Sequence[TrackFile], prefix: str = "as-is") -> None:
-        """`prefix` as in `data_prep.sources.chroms.harmonise`."""
+        """`prefix` as in `jaxepi.chroms.harmonise`."""
         self.tracks = tuple(tracks)
         self._prefix = prefix
         self._pid = -1
