@@ -11,7 +11,7 @@ from data_prep.sources import regions
 from data_prep.sources.preflight import check_naming
 from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.intervals import Interval, Intervals
+from jaxepi.intervals import Intervals
 from jaxepi.text_files import read_bed
 
 REST, NONE = "rest", "none"
@@ -121,7 +121,6 @@ def split_by_regions(path: Path, sites: Mapping[str, np.ndarray], prefix: str) -
     lengths = {row.interval.chrom: _NO_END for row in read_bed(path, prefix)}
     check_naming(path, lengths, _PROFILES, sites)
     spans = regions.split_by_regions(path, lengths, prefix)
-    _check_apart(path, spans)
     tables: dict[str, dict[str, np.ndarray]] = {}
     for split, own in spans.items():
         inside = {chrom: np.zeros(len(of_chrom), bool) for chrom, of_chrom in sites.items()}
@@ -135,20 +134,6 @@ def split_by_regions(path: Path, sites: Mapping[str, np.ndarray], prefix: str) -
                 f"{path}: no site lies in a region of split {split!r}: use regions of the profiles' genome"
             )
     return {split: SiteTable(own) for split, own in tables.items()}
-
-
-def _check_apart(path: Path, spans: Mapping[str, Sequence[Interval]]) -> None:
-    """Refuses regions of different splits with a common base: a site would be trained on and tested."""
-    together = sorted((s.chrom, s.start, s.end, split) for split, own in spans.items() for s in own)
-    reach: dict[str, dict[str, int]] = {}
-    for chrom, start, end, split in together:
-        ends = reach.setdefault(chrom, {})
-        other = next((name for name, last in ends.items() if name != split and last > start), None)
-        if other is not None:
-            raise JaxepiError(
-                f"{path}: {chrom}:{start}-{end} of split {split!r} overlaps a region of {other!r}: keep splits apart"
-            )
-        ends[split] = max(end, ends.get(split, 0))
 
 
 def read_annotation(path: Path, prefix: str, sites: Iterable[str], least: int = 0) -> Intervals:

@@ -21,7 +21,7 @@ from data_prep.build.options import (
     execution_of,
     made_before,
 )
-from data_prep.melody.recipe import DYAD_MODES, VALUE_DTYPES, MelodyRecipe
+from data_prep.melody.recipe import DYAD_MODES, SCALES, VALUE_DTYPES, MelodyRecipe
 from data_prep.sources import preflight, regions
 from data_prep.sources.genome import Genome
 from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
 def _add_inputs(g: Any) -> None:
     g.add_argument("--fasta", required=True, help="genome, FASTA, plain or block-gzipped")
     g.add_argument(
-        "--bigwigs", nargs="+", default=[], metavar="FILE", help="one BigWig a track, values 0 to 1, -1 = no coverage"
+        "--bigwigs", nargs="+", default=[], metavar="FILE", help="one BigWig a track, -1 = no coverage; see --scale"
+    )
+    g.add_argument(
+        "--scale", choices=SCALES, default="fraction", help="what the tracks hold: 0 to 1, or percent, 0 to 100"
     )
     g.add_argument(
         "--bigwigs-dir", metavar="DIR", help="folder in which track files are looked up by name or part of a name"
@@ -142,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _arguments(args, tracks)
     if made_before(args, MelodyRecipe.name, arguments, inputs):
         return 0
-    windows = _windows(args, genome, spans)
+    windows, placement = _windows(args, genome, spans)
     recipe = MelodyRecipe(
         genome,
         TrackReader(tracks, args.chrom_prefix),
@@ -152,6 +155,8 @@ def main(argv: Sequence[str]) -> int:
         value_dtype=args.value_dtype,
         max_n_fraction=args.max_n_fraction,
         drop_empty=args.drop_empty,
+        scale=args.scale,
+        placement=placement,
     )
     count = sum(map(len, windows.values()))
     dataset.require_space(Path(args.out), int(SPACE_FACTOR * count * recipe.bytes_per_record()))
@@ -235,6 +240,7 @@ def _arguments(args: argparse.Namespace, tracks: Sequence[TrackFile]) -> dict[st
         "drop_empty": args.drop_empty,
         "dyads": args.dyads,
         "value_dtype": args.value_dtype,
+        "scale": None if args.scale == "fraction" else args.scale,  # as in datasets from before there was a choice
     }
 
 
@@ -256,24 +262,47 @@ def _how(args: argparse.Namespace, splits: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
-def _blacklist(args: argparse.Namespace) -> Intervals:
-    return Intervals.of(row.interval for row in read_bed(Path(args.blacklist), args.chrom_prefix))
+def _blacklist(args: argparse.Namespace, genome: Genome) -> Intervals:
+    path = Path(args.blacklist)
+    blacklist = Intervals.of(row.interval for row in read_bed(path, args.chrom_prefix))
+    elsewhere = regions.check_inside(path, blacklist, genome.lengths)
+    if elsewhere:
+        _warn(f"{elsewhere} regions of {path} lie on chromosomes that {genome.path} lacks")
+    return blacklist
 
 
-def _windows(args: argparse.Namespace, genome: Genome, spans: dict[str, list[Interval]]) -> dict[str, regions.Windows]:
-    blacklist = _blacklist(args) if args.blacklist else None
+def _blocks(args: argparse.Namespace, genome: Genome) -> tuple[list[Interval], int]:
+    """Blocks on chromosomes of the genome, and how many are on others."""
+    path = Path(args.blocks)
+    blocks = regions.read_blocks(path, args.chrom_prefix)
+    elsewhere = regions.check_inside(path, Intervals.of(blocks), genome.lengths)
+    if elsewhere:
+        _warn(f"{elsewhere} blocks of {path} lie on chromosomes that {genome.path} lacks and get no window")
+    return [block for block in blocks if block.chrom in genome.lengths], elsewhere
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _windows(
+    args: argparse.Namespace, genome: Genome, spans: dict[str, list[Interval]]
+) -> tuple[dict[str, regions.Windows], dict[str, dict[str, int]]]:
+    """Windows per split, and counts per split of what got none."""
+    blacklist = _blacklist(args, genome) if args.blacklist else None
     drop = blacklist if args.blacklist_treatment == "drop" else None
-    made = {}
+    made: dict[str, regions.Windows] = {}
+    counts: dict[str, dict[str, int]] = {}
     for split, how in _how(args, list(spans)).items():
+        counts[split] = {}
         if how.startswith("random:"):
             windows, _ = regions.draw(spans[split], args.window, int(how.removeprefix("random:")), args.seed, drop)
         elif how == "blocks":
-            blocks = regions.read_blocks(args.blocks, args.chrom_prefix)
-            windows, outside = regions.centre_on_blocks(blocks, spans[split], args.window, genome.lengths)
-            if outside:
-                print(
-                    f"warning: {outside} blocks of {split} are too near a chromosome end for a window", file=sys.stderr
-                )
+            blocks, elsewhere = _blocks(args, genome)
+            windows, at_ends = regions.centre_on_blocks(blocks, spans[split], args.window, genome.lengths)
+            if at_ends:
+                _warn(f"{at_ends} blocks of {split} are too near a chromosome end for a window")
+            counts[split] |= {"blocks_at_ends": at_ends, "blocks_elsewhere": elsewhere}
         else:
             windows = regions.tile(spans[split], args.window, args.stride or args.window)
         windows = windows.sorted()
@@ -281,6 +310,7 @@ def _windows(args: argparse.Namespace, genome: Genome, spans: dict[str, list[Int
             touched = regions.mark(windows, args.window, blacklist)
             if drop is not None:
                 windows = windows.take(~touched)
+                counts[split]["left_out_blacklist"] = int(touched.sum())
             else:
                 windows = regions.Windows(windows.chroms, windows.chrom_id, windows.start, touched)
         if not len(windows):
@@ -289,7 +319,7 @@ def _windows(args: argparse.Namespace, genome: Genome, spans: dict[str, list[Int
                 "--window or other regions"
             )
         made[split] = windows
-    return made
+    return made, counts
 
 
 def _report(built: dataset.Built) -> None:
@@ -298,7 +328,7 @@ def _report(built: dataset.Built) -> None:
         letters = max(counts["cpg_letters"], 1)
         recordless = np.array(counts["cpg_letters_recordless"]) / letters
         uncovered = np.array(counts["uncovered"]) / letters
-        left_out = counts["left_out_n"] + counts["left_out_empty"]
+        left_out = sum(counts.get(f"left_out_{why}", 0) for why in ("n", "empty", "blacklist"))
         bases = counts["records"] * manifest["window"]
         print(
             f"{split}: {counts['records']} windows ({left_out} left out) in {counts['shards']} shard(s), "

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.sources.text_tables import read_rows
-from jaxepi.chroms import harmonise
+from jaxepi.chroms import PREFIX_OPTIONS, harmonise, misnamed, naming_error, other_name
 from jaxepi.errors import JaxepiError
 from jaxepi.intervals import Interval, Intervals, make_interval
 from jaxepi.text_files import read_bed
@@ -69,17 +69,70 @@ def split_by_chromosome(
 
 
 def split_by_regions(path: str | Path, lengths: Mapping[str, int], prefix: str = "as-is") -> dict[str, list[Interval]]:
-    """Intervals per split from a BED file whose fourth column names the split, in the order of the file."""
+    """Intervals per split from a BED file whose fourth column names the split, in the order of the file.
+
+    Raises:
+        JaxepiError: a row without a split or beyond a chromosome, or regions of two splits that overlap.
+    """
     spans: dict[str, list[Interval]] = {}
     for number, interval, rest in read_bed(Path(path), prefix):
         chrom = interval.chrom
         if not rest or not rest[0]:
             raise JaxepiError(f"{path} line {number} names no split: the fourth column must (train, valid, test)")
+        other = other_name(chrom, lengths)
+        if other is not None:
+            raise JaxepiError(naming_error(f"{path} line {number}", chrom, "the FASTA", other, PREFIX_OPTIONS))
         if chrom not in lengths or interval.end > lengths[chrom]:
             have = f"{lengths[chrom]} bases long" if chrom in lengths else "not in the FASTA file"
             raise JaxepiError(f"{path} line {number} says {interval}, but {chrom} is {have}: use the same genome build")
         spans.setdefault(rest[0], []).append(interval)
+    _check_apart(path, spans)
     return spans
+
+
+def _check_apart(path: str | Path, spans: Mapping[str, Sequence[Interval]]) -> None:
+    """Refuses regions of different splits with a common base: it would be trained on and tested."""
+    together = sorted((*interval, split) for split, own in spans.items() for interval in own)
+    reach: dict[str, dict[str, Interval]] = {}  # chromosome -> split -> the interval of it that ends last
+    for chrom, start, end, split in together:
+        last = reach.setdefault(chrom, {})
+        other = next((name for name, region in last.items() if name != split and region.end > start), None)
+        if other is not None:
+            raise JaxepiError(
+                f"{path}: {chrom}:{start}-{end} of split {split!r} overlaps {last[other]} of split {other!r}: keep "
+                "splits apart"
+            )
+        if split not in last or end > last[split].end:
+            last[split] = Interval(chrom, start, end)
+
+
+def check_inside(path: Path, intervals: Intervals, lengths: Mapping[str, int]) -> int:
+    """Checks intervals of a file against the chromosomes of the genome.
+
+    Returns:
+        How many lie on chromosomes that the genome does not have.
+
+    Raises:
+        JaxepiError: none at all, one beyond the end of its chromosome, a chromosome that the genome knows under its
+            other name, or no chromosome that it knows.
+    """
+    if not len(intervals):
+        raise JaxepiError(f"{path} holds no region: lines with chromosome, start and end were expected")
+    wrong = misnamed(intervals.present, lengths)
+    if wrong is not None:
+        raise JaxepiError(naming_error(path, wrong[0], "the FASTA", wrong[1], PREFIX_OPTIONS))
+    ends = np.array([lengths.get(chrom, -1) for chrom in intervals.chroms], np.int64)[intervals.chrom_id]
+    unknown = ends < 0
+    if unknown.all():
+        some = ", ".join(intervals.present[:3])
+        raise JaxepiError(f"{path} names {some}, none of which is in the FASTA: use the same genome build")
+    beyond = np.flatnonzero(~unknown & (intervals.end > ends))
+    if len(beyond):
+        region = intervals[int(beyond[0])]
+        raise JaxepiError(
+            f"{path} says {region}, but {region.chrom} is {lengths[region.chrom]} bases long: use the same genome build"
+        )
+    return int(unknown.sum())
 
 
 def tile(spans: Sequence[Interval], window: int, stride: int) -> Windows:

@@ -1,6 +1,7 @@
 """BigWig tracks: which files make which tracks, and reading them in large blocks, once per chromosome and track."""
 
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from jaxepi.errors import JaxepiError, did_you_mean
 _BIGWIG_ENDINGS = (".bw", ".bigwig")
 _NAME_COLUMNS = ("name", "track_name")
 _FILE_COLUMNS = ("file", "bigwig_file")
+# BigWig, BigBed, and what stands at the beginning of the chromosomes and of the index.
+_MAGICS, _TREE, _INDEX = (0x888FFC26, 0x8789F2EB), 0x78CA8C91, 0x2468ACE0
+_HEADER = struct.Struct("<IHHQQQHHQQIQ")  # magic, version, zoom levels, offsets of chromosomes, data and index, …
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,9 @@ def read_header(track: TrackFile) -> dict[str, int]:
 def _open(track: TrackFile) -> Any:
     import pyBigWig
 
-    if not track.path.exists():
-        raise JaxepiError(f"{track.path} does not exist: the BigWig file of track {track.name!r} was expected")
+    if not track.path.is_file():
+        what = "is a folder" if track.path.is_dir() else "does not exist"
+        raise JaxepiError(f"{track.path} {what}: the BigWig file of track {track.name!r} was expected")
     if not os.access(track.path, os.R_OK):
         raise JaxepiError(f"{track.path} cannot be read: check its permissions")
     try:
@@ -136,17 +141,33 @@ def _open(track: TrackFile) -> Any:
         raise JaxepiError(f"{track.path} is truncated or not a BigWig file: copy or download it again")
     if not file.isBigWig():
         raise JaxepiError(f"{track.path} is a BigBed file: a BigWig file was expected")
+    if not file.chroms():
+        raise JaxepiError(f"{track.path} names no chromosome: copy or make it again")
     return file
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file ends with the four bytes it begins with, as BigWig and BigBed files do."""
+    """Whether what the header of a BigWig or BigBed file points at is there: pyBigWig would follow it anywhere.
+
+    The file ends with the four bytes it begins with; chromosomes and index begin with numbers of their own.
+    """
+    size = path.stat().st_size
+    if size < _HEADER.size + 4:
+        return False
     with path.open("rb") as file:
-        first = file.read(4)
-        if len(first) < 4:
+        head = file.read(_HEADER.size)
+        order = next((o for o in "<>" if struct.unpack(f"{o}I", head[:4])[0] in _MAGICS), None)
+        if order is None:
             return False
+        _, _, zooms, tree, data, index, *_ = struct.unpack(order + _HEADER.format[1:], head)
         file.seek(-4, os.SEEK_END)
-        return file.read(4) == first
+        if file.read(4) != head[:4] or _HEADER.size + 24 * zooms > size or data > size:
+            return False
+        for place, magic in ((tree, _TREE), (index, _INDEX)):
+            file.seek(min(place, size))
+            if file.read(4) != struct.pack(f"{order}I", magic):
+                return False
+    return True
 
 
 class TrackReader:

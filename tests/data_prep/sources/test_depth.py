@@ -83,7 +83,8 @@ def test_marks_of_both_kinds(bam, bigwig):
 
 
 def test_only_shared_chromosomes_count(tmp_path, tools, bam):
-    other = tools.write_bigwig(tmp_path / "o.bw", {"1": 1000, "3": 70}, {})
+    some = (np.array([3]), np.array([5]), np.array([1.0]))
+    other = tools.write_bigwig(tmp_path / "o.bw", {"1": 1000, "3": 70}, {"1": some})
     files = DepthFiles([TrackFile("a", bam), TrackFile("b", other)], "strip")
     assert files.lengths == {"1": 1000}
     files.check([gene(5, "1")], tmp_path)
@@ -91,7 +92,7 @@ def test_only_shared_chromosomes_count(tmp_path, tools, bam):
         files.check([gene(5, "1", (Interval("2", 5, 9),))], tmp_path)
     with pytest.raises(JaxepiError, match=r"o\.bw.*--chrom-prefix"):
         DepthFiles([TrackFile("a", bam), TrackFile("b", other)])
-    other = tools.write_bigwig(tmp_path / "o.bw", {"chr1": 1001}, {})
+    other = tools.write_bigwig(tmp_path / "o.bw", {"chr1": 1001}, {"chr1": some})
     with pytest.raises(JaxepiError, match=r"chr1 has 1001 bases in .*o\.bw and 1000 in .*m\.bam"):
         DepthFiles([TrackFile("a", bam), TrackFile("b", other)])
 

@@ -73,7 +73,7 @@ def test_other_lengths_and_other_chromosomes(world, tools, refused, prepare):
     assert "extra.bw has chrUn, which" in refused("--bigwigs", extra)
     status, _, err = prepare(world.argv(world.folder / "ok", "--bigwigs", extra, "--extra-chroms", "ignore"))
     assert status == 0, err
-    alien = tools.write_bigwig(world.folder / "alien.bw", {"chrI": 500}, {})
+    alien = tools.write_bigwig(world.folder / "alien.bw", {"chrI": 500}, {"chrI": one["chr1"]})
     assert "share no chromosome" in refused("--bigwigs", alien)
 
 
