@@ -1,13 +1,14 @@
 """What every dataset command shares: its help, the options of output and running, checks of numbers, and reruns."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.build import dataset
 from data_prep.build.dataset import Execution
 from data_prep.build.quiet import NEEDED, require
+from data_prep.build.replace import check_replaceable
 from jaxepi.chroms import PREFIX_MODES
 from jaxepi.errors import JaxepiError
 
@@ -62,10 +63,63 @@ def add_running_options(group: Any) -> None:
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
+def parse_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, frozenset[str]]:
+    """The options with their defaults, and the attributes of those that were typed."""
+    args = parser.parse_args(argv)
+    untyped = object()
+    # What the namespace has already keeps its value unless it is typed.
+    marks = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), untyped)))
+    return args, frozenset(name for name, value in vars(marks).items() if value is not untyped)
+
+
+def refuse_unused(typed: Collection[str], needs: Iterable[tuple[bool, str, Sequence[str]]]) -> None:
+    """Refuses options that would do nothing, so that nobody believes they did.
+
+    Args:
+        typed: attributes of the options that were typed.
+        needs: (whether it is there, what options need, attributes of the options that need it).
+
+    Raises:
+        JaxepiError: for the first typed option whose need is not there.
+    """
+    for there, what, names in needs:
+        name = next((name for name in names if name in typed), None)
+        if name is not None and not there:
+            raise JaxepiError(f"--{name.replace('_', '-')} does nothing without {what}: leave it out, or add {what}")
+
+
+def refuse_beside(typed: Collection[str], option: str, names: Iterable[str]) -> None:
+    """Raises JaxepiError for the first of `names` (attributes) that was typed beside `option`, which makes it moot."""
+    name = next((name for name in names if name in typed), None)
+    if name is not None:
+        raise JaxepiError(f"--{name.replace('_', '-')} does nothing beside {option}: leave one of them out")
+
+
 def check_running(args: argparse.Namespace) -> None:
-    """Raises JaxepiError if what is needed to run is not installed, or --processes is no number of processes."""
+    """Whether what is needed to run is installed, and Beam has the runner.
+
+    Raises:
+        JaxepiError: if not, or if --processes is no number of processes.
+    """
     require(*NEEDED, *(["apache_beam"] if args.beam_runner else []))
     check_least(args, {"processes": 0})
+    if args.beam_runner:
+        _check_runner(args.beam_runner)
+    elif args.beam_options:
+        raise JaxepiError("--beam-options are those of a --beam-runner, and none is given: leave them out, or name it")
+
+
+def _check_runner(name: str) -> None:
+    from apache_beam.runners.runner import create_runner
+
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise JaxepiError(
+            f"--beam-runner {name} is no runner that Apache Beam has here ({reason}): use DirectRunner, FlinkRunner, "
+            "PortableRunner or DataflowRunner"
+        ) from error
 
 
 def check_least(args: argparse.Namespace, least: Mapping[str, int]) -> None:
@@ -87,9 +141,10 @@ def made_before(
     """Whether --out holds this very dataset already; says so.
 
     Raises:
-        JaxepiError: if it holds something else and --overwrite is not given.
+        JaxepiError: if it holds something else and --overwrite is not given, or may not replace it.
     """
     if args.overwrite:
+        check_replaceable(Path(args.out), inputs)
         return False
     there = dataset.existing(Path(args.out), system, arguments, inputs)
     if there is None:

@@ -5,7 +5,8 @@ contacts) and where read depth comes from (the original's region files, or BAM a
 """
 
 import argparse
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from data_prep.build.options import (
     check_running,
     execution_of,
     made_before,
+    parse_options,
+    refuse_beside,
+    refuse_unused,
 )
 from data_prep.chromoformer import genes as chromoformer_genes
 from data_prep.chromoformer.depth_files import DepthFiles
@@ -98,9 +102,10 @@ def _add_records(g: Any) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args = parser().parse_args(argv)
-    check_running(args)
+    args, typed = parse_options(parser(), argv)
     _check_numbers(args)
+    _check_used(args, typed)
+    check_running(args)
     source = _depth_source(args)
     made = chromoformer_genes.read_genes(args, source.lengths)
     _check_genes(source, made.genes, made.table)
@@ -109,6 +114,7 @@ def main(argv: Sequence[str]) -> int:
         inputs.append(source.describe(made.genes))
     arguments = made.arguments | _arguments(args, source)
     if args.metadata_out:
+        _check_apart(Path(args.metadata_out), Path(args.out), inputs)
         write_metadata(Path(args.metadata_out), made.genes, made.eid)
     if made_before(args, ChromoformerRecipe.name, arguments, inputs):
         return 0
@@ -123,18 +129,38 @@ def _check_numbers(args: argparse.Namespace) -> None:
             f"--promoter-length is {args.promoter_length} and --resolution {args.resolution}: half of the first must "
             "be a multiple of the second"
         )
+    if not math.isfinite(args.min_score):
+        raise JaxepiError(f"--min-score is {args.min_score}: a number was expected")
     if args.max_depth is not None and not args.max_depth > 0:
         raise JaxepiError(f"--max-depth is {args.max_depth}: a positive number was expected")
     if args.beam_runner and args.sum_dtype == "auto":
         raise JaxepiError("--sum-dtype auto looks at results before it decides: choose float32 or uint16 with Beam")
 
 
+def _check_used(args: argparse.Namespace, typed: Collection[str]) -> None:
+    """Refuses options that would do nothing."""
+    from_table = bool(args.metadata)
+    contacts = args.contacts or args.hic
+    refuse_unused(
+        typed,
+        [
+            (bool(args.annotation), "--annotation", ["biotype"]),
+            (bool(args.expression), "--expression", ["expression_column"]),
+            (bool(args.contacts), "--contacts", ["contacts_direction", "score_column"]),
+            (bool(args.hic), "--hic", ["hic_bin"]),
+            (bool(contacts), "--contacts or --hic", ["min_score", "whole_scores"]),
+            (bool(contacts or from_table), "--contacts, --hic or --metadata", ["max_neighbors", "max_pcre_length"]),
+            (bool(args.depth or args.depth_table), "--depth or --depth-table", ["bam_reads", "max_depth"]),
+        ],
+    )
+    if from_table:
+        refuse_beside(typed, "--metadata", ["gene_versions"])
+
+
 def _depth_source(args: argparse.Namespace) -> DepthFiles | RegionArrays:
     if bool(args.npy_dir) + bool(args.depth) + bool(args.depth_table) != 1:
         raise JaxepiError("read depth comes from one place: give --npy-dir, or --depth, or --depth-table")
     if args.npy_dir:
-        if args.max_depth is not None:
-            raise JaxepiError("--max-depth works on BAM and BigWig files: leave it out with --npy-dir")
         if args.promoter_length > 2 * FILE_FLANK:
             raise JaxepiError(
                 f"--promoter-length is {args.promoter_length}, but promoter files of the original hold "
@@ -175,6 +201,15 @@ def _read_sizes(path: Path) -> dict[str, int]:
     if not lengths:
         raise JaxepiError(f"{path} is empty: a chromosome and its length a line were expected")
     return lengths
+
+
+def _check_apart(table: Path, out: Path, inputs: Sequence[dict[str, Any]]) -> None:
+    """Raises JaxepiError if the table that is to be written would replace an input, or lie in the dataset."""
+    place = table.resolve()
+    if place in [Path(entry["path"]).resolve() for entry in inputs]:
+        raise JaxepiError(f"--metadata-out {table} is an input of this command: choose another place")
+    if out.resolve() in [place, *place.parents]:
+        raise JaxepiError(f"--metadata-out {table} lies in --out {out}, which is made whole: choose another place")
 
 
 def _check_genes(source: DepthFiles | RegionArrays, genes: Sequence[Gene], table: Path) -> None:

@@ -9,12 +9,16 @@ from data_prep.sources.annotation import Tss
 from data_prep.sources.text_tables import read_rows, split_line
 from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.intervals import Interval, parse_interval
-from jaxepi.text_files import read_lines
+from jaxepi.intervals import Interval, make_interval, parse_interval
+from jaxepi.text_files import open_bytes, read_lines
 
 DIRECTIONS = ("both", "as-listed")
+WHOLE_SCORES = ("error", "accept")
+_ENOUGH_SCORES = 20  # that are all whole numbers, to take them for counts
+_BINARY = {b"\x89HDF": "an HDF5 file, such as .cool", b"HIC\0": "a Juicer .hic file", b"PK\3\4": "a zip archive"}
 _PAIR = ("fragment", "neighbor")
 _BEDPE = ("chrom1", "start1", "end1", "chrom2", "start2", "end2")
+_WHAT = "a table of contacts"
 _SCORE_AFTER_NAME = 8  # BEDPE: two intervals, name, score; without a name the score is column 7
 
 
@@ -67,6 +71,7 @@ def read_contacts(
     min_score: float = 1.5,
     max_length: int = 40_000,
     score_column: str | None = None,
+    accept_whole: bool = False,
 ) -> Contacts:
     """Reads a table of contacts and keeps those that can become neighbours.
 
@@ -79,15 +84,18 @@ def read_contacts(
         min_score: contacts must score more than this.
         max_length: bp that a neighbour may have.
         score_column: another name, or number from 1, of the score column.
+        accept_whole: take scores that are all whole numbers, which counts without normalisation are.
 
     Raises:
         JaxepiError: for wrong columns or numbers, naming the line; or if no contact is left.
     """
-    contacts = Contacts()
+    _check_text(path)
+    contacts, whole = Contacts(), WholeScores(path, accept_whole)
     listed = 0
     for where, first, second, text in _pairs(path, score_column):
         score = _score(text, where)
         listed += 1
+        whole.see(score)
         if not score > min_score:
             continue
         left, right = (_harmonised(region, prefix, where) for region in (first, second))
@@ -97,6 +105,7 @@ def read_contacts(
             contacts.add(left, right, score)
         if direction == "both" and left.length <= max_length:
             contacts.add(right, left, score)
+    whole.check()
     if not len(contacts):
         raise JaxepiError(
             f"{path} lists {listed} contacts, of which none scores above {min_score} with a neighbour of at most "
@@ -105,14 +114,50 @@ def read_contacts(
     return contacts
 
 
+class WholeScores:
+    """Tells counts of reads from normalised scores: counts are whole numbers, all of them."""
+
+    def __init__(self, path: Path, accept: bool) -> None:
+        self._path, self._accept = path, accept
+        self._seen, self._all_whole = 0, True
+
+    def see(self, score: float) -> None:
+        """Notes a score; NaN and 0 say nothing."""
+        if score and not math.isnan(score):
+            self._seen += 1
+            self._all_whole &= score.is_integer()
+
+    def check(self) -> None:
+        """Raises JaxepiError if all of many scores were whole numbers."""
+        if self._all_whole and self._seen >= _ENOUGH_SCORES and not self._accept:
+            raise JaxepiError(
+                f"{self._path} has whole numbers only as its {self._seen} scores, which are counts rather than normalised "
+                "scores: give normalised ones (--score-column), or take them with --whole-scores accept"
+            )
+
+
+def _check_text(path: Path) -> None:
+    """Says of a binary file of contacts what it is, and what to give instead."""
+    with open_bytes(path, _WHAT) as file:
+        kind = _BINARY.get(file.read(4))
+    if kind is not None:
+        raise JaxepiError(
+            f"{path} is {kind}, and a table of contacts was expected: write one with `cooler dump --join --balanced "
+            "FILE.cool` (of a .hic file after `hic2cool convert`), or give matrices with --hic"
+        )
+
+
 def _score(text: str, where: str) -> float:
     """The score; an empty one is NaN (bins without a balanced value), which passes no cut."""
     if not text:
         return math.nan
     try:
-        return float(text)
-    except ValueError as error:
-        raise JaxepiError(f"{where} has the score {text!r}: a number was expected") from error
+        score = float(text)
+    except ValueError:
+        score = math.inf
+    if math.isinf(score) or score < 0:
+        raise JaxepiError(f"{where} has the score {text!r}: a number from 0 was expected")
+    return score
 
 
 def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Interval:
@@ -120,9 +165,7 @@ def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Interval:
         if len(text) == 1:
             region = parse_interval(text[0])
         else:
-            region = Interval(text[0], int(text[1]), int(text[2]))
-            if not 0 <= region.start < region.end:
-                raise ValueError(f"{region} is no region")
+            region = make_interval(*text)
     except ValueError as error:
         raise JaxepiError(f"{where} has a wrong fragment ({error}): chrom, start < end were expected") from error
     return region._replace(chrom=harmonise(region.chrom, prefix))

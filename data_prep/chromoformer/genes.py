@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.chromoformer.contact_matrices import matrix_files, read_matrices
-from data_prep.chromoformer.contacts import DIRECTIONS, Contacts, read_contacts, read_tss_fragments
+from data_prep.chromoformer.contacts import DIRECTIONS, WHOLE_SCORES, Contacts, read_contacts, read_tss_fragments
 from data_prep.chromoformer.folds import folds_of_genes
 from data_prep.chromoformer.gene_assembly import Sources, assemble
 from data_prep.chromoformer.gene_table import Gene, read_metadata
@@ -75,6 +75,12 @@ def _add_contacts(g: Any) -> None:
         help="columns tss and fragment (default: the fragments that contain the start site)",
     )
     g.add_argument("--min-score", type=float, default=1.5, help="contacts must score more than this")
+    g.add_argument(
+        "--whole-scores",
+        choices=WHOLE_SCORES,
+        default="error",
+        help="what to do with contacts whose scores are all whole numbers, as counts are that nobody normalised",
+    )
     g.add_argument(
         "--max-neighbors",
         type=int,
@@ -145,7 +151,9 @@ def _from_parts(args: argparse.Namespace, lengths: Mapping[str, int]) -> Genes:
 
     def contacts_of(targets: list[Sequence[Tss]]) -> Contacts:
         if args.hic:
-            return read_matrices(matrices, args.hic_bin, targets, args.min_score, lengths)
+            return read_matrices(
+                matrices, args.hic_bin, targets, args.min_score, lengths, args.whole_scores == "accept"
+            )
         return read_contacts(
             files["contacts"],
             args.chrom_prefix,
@@ -153,6 +161,7 @@ def _from_parts(args: argparse.Namespace, lengths: Mapping[str, int]) -> Genes:
             args.min_score,
             args.max_pcre_length,
             args.score_column,
+            args.whole_scores == "accept",
         )
 
     count = 8 if args.max_neighbors is None else args.max_neighbors

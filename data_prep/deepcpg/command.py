@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,16 @@ import numpy as np
 
 from data_prep.build import dataset
 from data_prep.build.folder import BuildFolder
-from data_prep.build.options import SPACE_FACTOR, check_least, check_running, execution_of, made_before
+from data_prep.build.options import (
+    SPACE_FACTOR,
+    check_least,
+    check_running,
+    execution_of,
+    made_before,
+    parse_options,
+    refuse_beside,
+    refuse_unused,
+)
 from data_prep.build.runner import available_processes
 from data_prep.deepcpg import splits as cpg_splits
 from data_prep.deepcpg.options import parser
@@ -26,9 +35,10 @@ _MANY_NOT_CPG = 0.05  # share of sites that are at no CG in the FASTA, above whi
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args = parser().parse_args(argv)
-    check_running(args)
+    args, typed = parse_options(parser(), argv)
     _check(args)
+    _check_used(args, typed)
+    check_running(args)
     out = Path(args.out)
     files = input_files(args)
     inputs = dataset.describe_inputs(files)
@@ -71,7 +81,7 @@ def _check(args: argparse.Namespace) -> None:
     if (args.annotation_extend or args.annotation_shores) and not args.annotations:
         raise JaxepiError("--annotation-extend and --annotation-shores need regions: give files with --annotations")
     least = {"annotation_extend": 0, "annotation_shores": 0}
-    least |= {"cpg_cov": 0, "cpg_stats_cov": 1, "min_reads": 1, "sites_per_chrom": 1}
+    least |= {"cpg_cov": 0, "cpg_stats_cov": 1, "min_reads": 1, "sites_per_chrom": 1, "seed": 0}
     check_least(args, least)
     if args.win_stats and min(args.win_stats_wlen) < 1:
         raise JaxepiError(f"--win-stats-wlen is {min(args.win_stats_wlen)}: positive numbers of bp were expected")
@@ -79,6 +89,31 @@ def _check(args: argparse.Namespace) -> None:
         raise JaxepiError("--cpg-cov 0 keeps sites that no cell was observed at: name them with --positions")
     if args.cpg_cov > len(args.profiles):
         raise JaxepiError(f"--cpg-cov is {args.cpg_cov}, but there are only {len(args.profiles)} profiles")
+
+
+def _check_used(args: argparse.Namespace, typed: Collection[str]) -> None:
+    """Refuses options that would do nothing."""
+    fasta, cells = args.fasta is not None, bool(args.profiles)
+    reading = ["format", "values", "strands", "min_reads", "bedgraph_base", "unobserved_cells"]
+    refuse_unused(
+        typed,
+        [
+            (fasta, "--fasta", ["fasta_pieces", "dna_wlen", "n_bases", "extra_chroms"]),
+            (cells, "--profiles", [*reading, "cpg_cov", "cpg_wlen", "cpg_stats", "win_stats"]),
+            (args.cpg_wlen > 0, "--cpg-wlen", ["max_distance"]),
+            (bool(args.cpg_stats), "--cpg-stats", ["cpg_stats_cov"]),
+            (bool(args.win_stats), "--win-stats", ["win_stats_wlen", "window_sites", "window_centre"]),
+            ("diff" in [*args.cpg_stats, *args.win_stats], "the statistic diff", ["diff_maximum"]),
+            (bool(args.annotations), "--annotations", ["annotation_edges"]),
+            (
+                args.sites_per_chrom is not None or args.n_bases == "random",
+                "--sites-per-chrom or --n-bases random",
+                ["seed"],
+            ),
+        ],
+    )
+    if args.regions:
+        refuse_beside(typed, "--regions", [f"{split}_chroms" for split in cpg_splits.PAPER_SPLITS])
 
 
 def input_files(args: argparse.Namespace) -> dict[str, Path]:

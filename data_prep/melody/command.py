@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from data_prep.build.options import (
     check_running,
     execution_of,
     made_before,
+    parse_options,
+    refuse_beside,
+    refuse_unused,
 )
 from data_prep.melody.recipe import DYAD_MODES, SCALES, VALUE_DTYPES, MelodyRecipe
 from data_prep.sources import preflight, regions
@@ -133,9 +136,9 @@ def _add_records(g: Any) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args = parser().parse_args(argv)
+    args, typed = parse_options(parser(), argv)
+    _check_options(args, typed)
     check_running(args)
-    _check_numbers(args)
     genome = Genome(args.fasta, args.chrom_prefix)
     tracks = resolve_tracks(args.bigwigs, args.bigwigs_dir, args.tracks)
     lengths = _check_tracks(args, genome, tracks)
@@ -166,9 +169,25 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
-    check_least(args, {"window": 1, "stride": 1})
-    if args.max_n_fraction <= 0:
+def _check_options(args: argparse.Namespace, typed: Collection[str]) -> None:
+    """Numbers, and options that would do nothing."""
+    hows = {word.rpartition("=")[2].partition(":")[0] for word in args.windows}
+    tiled = "tiles" in hows or all("=" in word for word in args.windows)  # splits without a word are tiled
+    refuse_unused(
+        typed,
+        [
+            ("random" in hows, "--windows random:N", ["seed"]),
+            (tiled, "--windows tiles", ["stride"]),
+            ("blocks" in hows, "--windows blocks", ["blocks"]),
+            (args.blacklist is not None, "--blacklist", ["blacklist_treatment"]),
+        ],
+    )
+    if args.regions:
+        refuse_beside(typed, "--regions", ["valid_chroms", "test_chroms", "drop_chroms"])
+    check_least(args, {"window": 1, "stride": 1, "seed": 0})
+    if args.seed >= 1 << 32:
+        raise JaxepiError(f"--seed is {args.seed}: a number below {1 << 32} was expected")
+    if not args.max_n_fraction > 0:
         raise JaxepiError(
             f"--max-n-fraction is {args.max_n_fraction}: a share above 0 was expected, 1 leaves out windows of N only"
         )
