@@ -5,10 +5,9 @@ The batch is read from a prepared dataset, or is that of the system's toy.
 
 import argparse
 import dataclasses
-import inspect
 import importlib.util
+import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.systems.registry import get_system, make_task
 from jaxepi.task import Task
-
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,25 +1,33 @@
 """Sequence of a genome FASTA, plain or block-gzipped, as base codes. Intervals are 0-based half-open."""
 
+import bisect
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyfaidx
 
 from jaxepi import sequence
+from jaxepi.chroms import naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.text_files import BOM
+
+_HEADERS_CHECKED = 1000
 
 
 class Genome:
     """Random access to the contigs of a FASTA file.
 
-    The index (`.fai`, and `.gzi` for a block-gzipped file) is used if it lies beside the file and is not older. If not,
-    it is built and put there; where that is not permitted it is kept in the user's cache directory. An object may be
-    pickled or copied into other processes: each opens the file for itself. Threads may share one.
+    The index (`.fai`, and `.gzi` for a block-gzipped file) is used if it lies beside the file, is not older and fits
+    its headers. If not, it is built and put there; where that is not permitted it is kept in the user's cache
+    directory. An object may be pickled or copied into other processes: each opens the file for itself. Threads may
+    share one. If more than 5 % of the bases read are ambiguity codes other than N, a line on stderr says so, once.
 
     Attributes:
       path: the file.
@@ -36,9 +44,10 @@ class Genome:
     def _open(self) -> None:
         if not self.path.is_file():
             raise JaxepiError(f"There is no FASTA file {self.path}.")
-        fai, gzi = _index(self.path)
-        self._fasta = _open_fasta(self.path, fai, gzi)
+        self._fasta = _open_indexed(self.path)
         self._process = os.getpid()
+        self._bases_read = self._ambiguous = 0
+        self._told = False
         self.lengths = {name: record.rlen for name, record in self._fasta.faidx.index.items()}
         if not self.lengths:
             raise JaxepiError(f"{self.path} holds no FASTA record: expected lines that start with '>'.")
@@ -64,7 +73,8 @@ class Genome:
         With `pad`, bases before the contig's start and beyond its end are N.
 
         Raises:
-          JaxepiError: unknown contig, an interval that leaves it (without `pad`), or an unreadable file.
+          JaxepiError: unknown contig, an interval that leaves it (without `pad`), a letter that stands for no base, or
+            an unreadable file.
         """
         if chrom not in self.lengths:
             raise JaxepiError(self.unknown(chrom, "The interval asked for"))
@@ -73,7 +83,7 @@ class Genome:
         if not pad and not 0 <= start <= end <= length:
             raise JaxepiError(f"{chrom}:{start}-{end} is not inside {chrom} of {self.path}, which has {length} bp.")
         low, high = max(start, 0), min(end, length)
-        inside = sequence.encode(self._letters(chrom, low, high)) if low < high else np.empty(0, np.uint8)
+        inside = self._encoded(chrom, low, high) if low < high else np.empty(0, np.uint8)
         if inside.size != max(0, high - low):
             raise JaxepiError(
                 f"{self.path} gave {inside.size} instead of {high - low} bases for {chrom}:{low}-{high}: "
@@ -85,19 +95,43 @@ class Genome:
         padded[low - start : low - start + inside.size] = inside
         return padded
 
+    def _encoded(self, chrom: str, start: int, end: int) -> np.ndarray:
+        """Codes of an interval inside a contig, ambiguity codes counted and told."""
+        try:
+            codes, ambiguous = sequence.encode_counted(self._letters(chrom, start, end))
+        except sequence.ForeignLetter as problem:
+            at = start + problem.place
+            raise JaxepiError(
+                f"{self.path} has the letter {problem.letter!r} at {chrom}:{at}-{at + 1}: bases in IUPAC's letters "
+                "were expected, no gaps, digits or amino acids."
+            ) from None
+        self._bases_read += codes.size
+        self._ambiguous += ambiguous
+        if self._ambiguous > sequence.MANY_AMBIGUOUS * self._bases_read and not self._told:
+            self._told = True
+            print(
+                f"warning: of {self._bases_read} bases read from {self.path}, up to {chrom}:{start}-{end}, "
+                f"{self._ambiguous} are ambiguity codes ({sequence.AMBIGUITY_CODES}): they count as N",
+                file=sys.stderr,
+            )
+        return codes
+
     def _letters(self, chrom: str, start: int, end: int) -> str:
         if os.getpid() != self._process:  # a forked child must not share the parent's file position
             self._open()
         try:
             return self._fasta[chrom][start:end]
-        except (OSError, ValueError, EOFError, pyfaidx.FetchError) as problem:
-            raise JaxepiError(f"Cannot read {chrom}:{start}-{end} of {self.path} ({problem}).") from problem
+        except Exception as problem:  # of a damaged block come errors of struct, zlib, Biopython and pyfaidx
+            raise JaxepiError(
+                f"{self.path} cannot be read at {chrom}:{start}-{end} ({_told_by(problem)}): the file is damaged, copy "
+                "or download it again."
+            ) from problem
 
     def unknown(self, chrom: str, who: str) -> str:
         """The sentence for a contig name that this file does not have; `who` names the file that asked for it."""
-        other = chrom.removeprefix("chr") if chrom.startswith("chr") else f"chr{chrom}"
-        if other in self.lengths:
-            return f"{who} names {chrom!r} where {self.path} has {other!r}: use the same style of names in both."
+        other = other_name(chrom, self.lengths)
+        if other is not None:
+            return f"{naming_error(who, chrom, self.path, other)}."
         first = ", ".join(self.names[:3])
         near = did_you_mean(chrom, self.lengths)
         return f"{who} names {chrom!r}, which is not in {self.path}{near}; its contigs are {first} ..."
@@ -109,9 +143,17 @@ class Genome:
                 raise JaxepiError(self.unknown(chrom, who))
 
 
+def _told_by(problem: Exception) -> str:
+    """What a library says, on one line."""
+    return " ".join(str(problem).split()) or type(problem).__name__
+
+
 def _open_fasta(path: Path, fai: Path, gzi: Path) -> pyfaidx.Fasta:
     """Opens with the index at the given places, building it there if it is missing."""
     gzi_name = str(gzi) if _is_gzip(path) else None
+    with path.open("rb") as file:
+        if file.read(len(BOM)) == BOM:
+            raise JaxepiError(f"{path} begins with a byte order mark: remove its first three bytes (tail -c +4).")
     try:
         return pyfaidx.Fasta(str(path), as_raw=True, rebuild=False, indexname=str(fai), gzi_indexname=gzi_name)
     except pyfaidx.UnsupportedCompressionFormat as problem:
@@ -119,14 +161,16 @@ def _open_fasta(path: Path, fai: Path, gzi: Path) -> pyfaidx.Fasta:
             f"{path} is gzipped in one piece, which allows no random access: "
             f"recompress it in blocks (gunzip -c {path.name} | bgzip > new.fa.gz) or unpack it."
         ) from problem
-    except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError, EOFError) as problem:
-        raise JaxepiError(f"{path} cannot be read as FASTA ({problem}).") from problem
     except OSError as problem:
         raise JaxepiError(f"Cannot read {path} or write its index {fai} ({problem}).") from problem
+    except Exception as problem:  # of a damaged block come errors of struct, zlib, Biopython and pyfaidx
+        raise JaxepiError(
+            f"{path} cannot be read as FASTA ({_told_by(problem)}): mend it, or copy or download it again."
+        ) from problem
 
 
-def _index(path: Path) -> tuple[Path, Path]:
-    """Places of the .fai and .gzi, built if there are none that are usable."""
+def _open_indexed(path: Path) -> pyfaidx.Fasta:
+    """Opens with an index that belongs to the file, built if there is none."""
     parts = (".fai", ".gzi") if _is_gzip(path) else (".fai",)
     beside = [Path(f"{path}{part}") for part in parts]
     about = path.stat()
@@ -134,11 +178,52 @@ def _index(path: Path) -> tuple[Path, Path]:
     digest = hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxepi" / "fasta_index" / digest
     cached = [cache / f"genome.fa{part}" for part in parts]
-    if not _usable(beside, path) and not all(place.is_file() for place in cached):
-        beside_or_cached = _build_index(path, beside, cached)
-    else:
-        beside_or_cached = beside if _usable(beside, path) else cached
-    return beside_or_cached[0], beside_or_cached[-1]
+    candidates = [beside] if _usable(beside, path) else []
+    candidates += [cached] if all(place.is_file() for place in cached) else []
+    for places in candidates:
+        try:
+            fasta = _open_fasta(path, places[0], places[-1])
+            if _fits(fasta.faidx):
+                return fasta
+        except Exception:  # the index is built anew; if the file itself is wrong, that tells it
+            continue
+    places = _build_index(path, beside, cached)
+    return _open_fasta(path, places[0], places[-1])
+
+
+def _fits(faidx: Any) -> bool:
+    """Whether headers lie where the index of a pyfaidx object says: the right name, ended right before the sequence.
+
+    All of them are looked at, or 1,000 of a file with more; and behind the last contig there is nothing but blanks.
+    """
+    records = list(faidx.index.items())
+    if not records:
+        return False
+    for i in np.unique(np.linspace(0, len(records) - 1, _HEADERS_CHECKED, dtype=np.int64)):
+        name, record = records[i]
+        before = _read_at(faidx, record.prev_bend, record.offset - record.prev_bend)
+        *earlier, header = before.splitlines() if before.endswith(b"\n") else [b""]
+        named = header[:1] == b">" and header[1:].split()[:1] == [name.encode()]
+        if not named or any(line.strip() and not line.startswith(b";") for line in earlier):
+            return False
+    last = records[-1][1]
+    end = last.bend - (last.lenb - last.lenc)  # without the line end, which the last line may lack
+    if last.rlen and not _read_at(faidx, end - 1, 1).strip():
+        return False
+    return not _read_at(faidx, end, 1 << 16).strip()
+
+
+def _read_at(faidx: Any, start: int, size: int) -> bytes:
+    """Bytes of a file that pyfaidx has open, counted without compression."""
+    blocks = getattr(faidx, "gzi_index", None)
+    if blocks is None:
+        faidx.file.seek(start)
+        return faidx.file.read(max(size, 0))
+    from Bio import bgzf
+
+    block = blocks[max(bisect.bisect_right(blocks, start, key=lambda block: block.ustart) - 1, 0)]
+    faidx.file.seek(bgzf.make_virtual_offset(block.cstart, start - block.ustart))
+    return faidx.file.read(max(size, 0))
 
 
 def _usable(places: list[Path], path: Path) -> bool:

@@ -1,13 +1,16 @@
 """DNA as base codes and one-hot arrays: the same functions for NumPy and jax arrays.
 
-A sequence is stored as one byte a base: A C G T = 0..3 and N (any other letter) = 4. Everything that a model eats is
+A sequence is stored as one byte a base: A C G T = 0..3 and N (any ambiguous base) = 4. Everything that a model eats is
 derived from these codes, on the device. Letters in shapes: `...` any leading axes, L base pairs.
 """
 
+import warnings
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from jaxepi.errors import JaxepiError
 
 BASES = "ACGT"
 A, C, G, T, N = range(5)
@@ -15,9 +18,12 @@ NOTHING = 5  # in memory only: a base that is not there at all, whose one-hot ro
 
 Array = Any  # a NumPy or a jax array
 
-_CODE_OF_BYTE = np.full(256, N, np.uint8)
-for _code, _base in enumerate(BASES):
-    _CODE_OF_BYTE[[ord(_base), ord(_base.lower())]] = _code
+AMBIGUITY_CODES = "RYSWKMBDHV"  # of IUPAC, beside N
+MANY_AMBIGUOUS = 0.05  # share of them above which the user is told
+_FOREIGN = 255
+_CODE_OF_BYTE = np.full(256, _FOREIGN, np.uint8)
+for _letters, _code in [*zip(BASES, range(4), strict=True), ("U", T), ("N" + AMBIGUITY_CODES, N)]:
+    _CODE_OF_BYTE[list((_letters + _letters.lower()).encode())] = _code
 _BYTE_OF_CODE = np.frombuffer(b"ACGTN", np.uint8)
 _COMPLEMENT = np.array([T, G, C, A, N, NOTHING], np.uint8)
 
@@ -31,10 +37,45 @@ def _namespace(array: Array) -> ModuleType:
     return jnp
 
 
+class ForeignLetter(JaxepiError):
+    """A letter that stands for no base; `letter` and its `place`, counted from 0."""
+
+    def __init__(self, letter: str, place: int):
+        super().__init__(
+            f"letter {place + 1} of the sequence is {letter!r}: A, C, G, T (or U), N and the ambiguity codes "
+            f"{AMBIGUITY_CODES} were expected"
+        )
+        self.letter, self.place = letter, place
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (self.letter, self.place)
+
+
 def encode(sequence: str | bytes) -> np.ndarray:
-    """Letters to codes: (L,) uint8. Lower case equals upper case; every letter but A, C, G, T becomes N."""
+    """Letters to codes: (L,) uint8. Lower case equals upper case, U equals T; IUPAC's ambiguity codes become N.
+
+    Warns if more than 5 % of the letters are ambiguity codes other than N.
+
+    Raises:
+      ForeignLetter: a letter outside IUPAC's, such as a gap, a digit, a blank or an amino acid.
+    """
+    codes, ambiguous = encode_counted(sequence)
+    if ambiguous > MANY_AMBIGUOUS * codes.size:
+        text = f"{ambiguous} of {codes.size} letters of a sequence are ambiguity codes ({AMBIGUITY_CODES}), read as N"
+        warnings.warn(text, stacklevel=2)
+    return codes
+
+
+def encode_counted(sequence: str | bytes) -> tuple[np.ndarray, int]:
+    """Codes (L,) uint8 as `encode` gives them, without its warning, and how many ambiguity codes other than N."""
     raw = sequence.encode("ascii", "replace") if isinstance(sequence, str) else bytes(sequence)
-    return _CODE_OF_BYTE[np.frombuffer(raw, np.uint8)]
+    codes = _CODE_OF_BYTE[np.frombuffer(raw, np.uint8)]
+    if codes.max(initial=0) == _FOREIGN:
+        place = int(codes.argmax())
+        letter = sequence[place] if isinstance(sequence, str) else chr(raw[place])
+        raise ForeignLetter(letter, place)
+    unknown = int(np.count_nonzero(codes == N))
+    return codes, unknown and unknown - raw.count(b"N") - raw.count(b"n")
 
 
 def decode(codes: np.ndarray) -> str:

@@ -120,3 +120,105 @@ def test_a_shortened_file_is_told(fasta):
     with pytest.raises(JaxepiError, match="truncated"):
         genome.codes("chr1")
     np.testing.assert_array_equal(genome.codes("chr1", 0, 2), [0, 1])
+
+
+LONG = ">chr1 first\n" + "ACGTACGTAC\n" * 30 + "ACG\n>chr2\n" + "GGGGGGGGGG\n" * 12 + ">chr3 x\nTTTT\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "chr1\t303\t12\t10\t11\nchr2\t120\t352\t10\t11\n",  # a contig is missing
+        "chr2\t303\t12\t10\t11\nchr1\t120\t352\t10\t11\nchr3\t4\t492\t4\t5\n",  # names exchanged
+        "chr1\t303\t13\t10\t11\nchr2\t120\t352\t10\t11\nchr3\t4\t492\t4\t5\n",  # an offset
+        "chr1\t303\t11\t10\t11\nchr2\t120\t352\t10\t11\nchr3\t4\t492\t4\t5\n",
+        "chr1\t303\t12\t10\t11\nchr2\t120\t352\t10\t11\nchr3\t3\t492\t4\t5\n",  # a length
+        "chr1\t303\t12\t10\t11\nchr2\t120\t352\t10\t11\nchr3\t5000\t492\t4\t5\n",
+        "chr1\t303\t12\t11\t12\nchr2\t120\t352\t10\t11\nchr3\t4\t492\t4\t5\n",  # a width of lines
+        "chr1\t303\n",
+        "no index\n",
+        "",
+    ],
+)
+def test_a_newer_index_of_another_file_is_not_believed(tmp_path, wrong, packed):
+    path = tmp_path / "g.fa"
+    path.write_text(LONG)
+    if packed:
+        pysam = pytest.importorskip("pysam")
+        pysam.tabix_compress(str(path), f"{path}.gz")
+        path = tmp_path / "g.fa.gz"
+    right = Genome(path)
+    Path(f"{path}.fai").write_text(wrong)
+    genome = Genome(path)
+    assert genome.lengths == right.lengths == {"chr1": 303, "chr2": 120, "chr3": 4}
+    assert (
+        sequence.decode(genome.codes("chr1", 298, 303)) == "ACACG" and sequence.decode(genome.codes("chr3")) == "TTTT"
+    )
+    assert Path(f"{path}.fai").read_text() != wrong
+
+
+def test_a_right_index_is_left_alone(tmp_path, monkeypatch):
+    for text in (LONG, LONG.rstrip("\n"), LONG.replace("\n", "\r\n"), LONG + "\n", ">a\n\n>b\nAC\n", ">b\nAC\n>a\n"):
+        (tmp_path / "g.fa").write_bytes(text.encode())
+        for place in tmp_path.glob("*.fai"):
+            place.unlink()
+        lengths = Genome(tmp_path / "g.fa").lengths
+        with monkeypatch.context() as patch:
+            patch.setattr("jaxepi.genome._build_index", None)
+            assert Genome(tmp_path / "g.fa").lengths == lengths
+
+
+def test_letters_that_are_no_bases_are_named_with_file_and_place(tmp_path):
+    (tmp_path / "g.fa").write_text(">a\nACGT\n>b\nACGTACGT\nAC-T\n>u\nacgu\n")
+    genome = Genome(tmp_path / "g.fa")
+    assert sequence.decode(genome.codes("u")) == "ACGT" and sequence.decode(genome.codes("b", 0, 10)) == "ACGTACGTAC"
+    with pytest.raises(JaxepiError, match=r"g\.fa has the letter '-' at b:10-11: bases in IUPAC's letters"):
+        genome.codes("b", 8, 12)
+
+
+def test_many_ambiguity_codes_are_counted_and_told_once(tmp_path, capsys):
+    (tmp_path / "g.fa").write_text(">a\n" + "ACGT" * 25 + "\n" + "ACGR" * 25 + "\n" + "N" * 100 + "\n")
+    genome = Genome(tmp_path / "g.fa")
+    genome.codes("a", 0, 104)
+    genome.codes("a", 200, 300)
+    assert capsys.readouterr().err == ""
+    genome.codes("a", 100, 200)
+    genome.codes("a", 100, 200)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "of 304 bases read from" in lines[0] and "a:100-200, 26 are ambiguity codes" in lines[0]
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("damage", ["cut", "cut early", "zeros", "noise", "plain", "empty"])
+def test_damaged_block_gzip_is_one_sentence(tmp_path, damage, indexed):
+    pysam = pytest.importorskip("pysam")
+    rng = np.random.default_rng(0)
+    text = ">chr1\n" + "".join(f"{sequence.decode(rng.integers(0, 4, 60))}\n" for _ in range(4000)) + ">chr2\nACGT\n"
+    (tmp_path / "g.fa").write_text(text)
+    path = tmp_path / "g.fa.gz"
+    pysam.tabix_compress(str(tmp_path / "g.fa"), str(path))
+    if indexed:
+        Genome(path)
+    raw = path.read_bytes()
+    noise = rng.integers(0, 256, 500).astype(np.uint8).tobytes()
+    path.write_bytes(
+        {
+            "cut": raw[: len(raw) // 2],
+            "cut early": raw[:20],
+            "zeros": raw[:30_000] + bytes(500) + raw[30_500:],
+            "noise": raw[:30_000] + noise + raw[30_500:],
+            "plain": text.encode(),
+            "empty": b"",
+        }[damage]
+    )
+    os.utime(path, (1, 1))  # the index stays newer
+    with pytest.raises(JaxepiError, match=r"g\.fa\.gz") as caught:
+        Genome(path).codes("chr1")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_told(tmp_path):
+    (tmp_path / "g.fa").write_bytes(b"\xef\xbb\xbf>a\nACGT\n")
+    with pytest.raises(JaxepiError, match=r"g\.fa begins with a byte order mark: remove"):
+        Genome(tmp_path / "g.fa")

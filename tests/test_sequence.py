@@ -1,6 +1,8 @@
 """Base codes, one-hot and words: NumPy and jax give the same."""
 
 import itertools
+import pickle
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,28 @@ def test_letters_and_codes():
     assert sequence.encode(LETTERS).tolist() == [0, 1, 2, 3, 4, 4, 1, 2, 1, 2]
     assert sequence.encode(LETTERS.encode()).dtype == np.uint8
     assert sequence.decode(sequence.encode(LETTERS)) == "ACGTNNCGCG"
+
+
+def test_rna_and_every_letter_of_iupac():
+    assert sequence.decode(sequence.encode("ACGUacgu")) == "ACGTACGT"
+    with pytest.warns(UserWarning, match="20 of 22 letters of a sequence are ambiguity codes"):
+        assert sequence.decode(sequence.encode("RYSWKMBDHVNryswkmbdhvn")) == "N" * 22
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sequence.encode("N" * 50 + "nnR" + "A" * 50).size == 103  # one of 103 letters is told to nobody
+        assert sequence.encode_counted(b"NnRrA")[1] == 2
+
+
+@pytest.mark.parametrize("letter", list("01-*. \n>EFILPQXZeé?\0"))
+@pytest.mark.parametrize("place", [0, 3, 70_000])
+def test_letters_that_stand_for_no_base_are_named_with_their_place(letter, place):
+    text = "ACGTN" * 20_000
+    text = text[:place] + letter + text[place:] + letter
+    for given in (text, text.encode("latin-1")):
+        with pytest.raises(sequence.ForeignLetter, match=f"^letter {place + 1} of the sequence is ") as caught:
+            sequence.encode(given)
+        assert caught.value.letter == letter and repr(letter) in str(caught.value)
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_one_hot(codes):

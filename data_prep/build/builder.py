@@ -3,6 +3,7 @@
 The only module that imports TensorFlow Datasets; TensorFlow is loaded when the first shard is written.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core import example_serializer, shuffle
 
 from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
 
@@ -56,6 +57,25 @@ class RecipeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError("the splits carry their generators")
 
 
+class OrderedSerializer(example_serializer.ExampleSerializer):
+    """Serialises the features of a record in the order of their names: protobuf's own order differs between runs."""
+
+    def serialize_example(self, example: Any) -> bytes:
+        """The bytes of a `tf.train.Example`."""
+        return self.get_tf_example(example).SerializeToString(deterministic=True)
+
+
+@contextlib.contextmanager
+def _ordered_features() -> Iterator[None]:
+    """TFDS makes its serialisers by this name, and has no argument for another one."""
+    usual = example_serializer.ExampleSerializer
+    example_serializer.ExampleSerializer = OrderedSerializer
+    try:
+        yield
+    finally:
+        example_serializer.ExampleSerializer = usual
+
+
 def write_splits(
     recipe: Recipe, splits: Mapping[str, Any], folder: Path, beam_runner: Any = None, beam_options: Any = None
 ) -> tuple[Path, dict[str, int]]:
@@ -72,7 +92,8 @@ def write_splits(
     # TFDS chooses the number of shards: a power of two, 64 to 128 MiB each.
     config = tfds.download.DownloadConfig(beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False)
     try:
-        builder.download_and_prepare(download_config=config, download_dir=str(folder / "downloads"))
+        with _ordered_features():
+            builder.download_and_prepare(download_config=config, download_dir=str(folder / "downloads"))
     except Exception as error:
         reason = _failed_write(error)
         if reason is None:

@@ -14,10 +14,10 @@ import numpy as np
 from data_prep.build.folder import BuildFolder
 from data_prep.build.quiet import quiet_tensorflow
 from data_prep.build.recipe import Block, BlockResult, Recipe, Record, Tally
+from data_prep.build.replace import MANIFEST, check_replaceable
 from data_prep.build.runner import available_processes, block_map
 from jaxepi.errors import JaxepiError
 
-MANIFEST = "manifest.json"
 RECORD_INDEX = "record_index.npz"
 _WHOLE_FILE_DIGEST = 64 << 20
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
@@ -135,6 +135,8 @@ def build(
             index_shards(folder)
             manifest = _manifest(recipe, arguments, inputs, tallies, shards)
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            if execution.overwrite:
+                check_replaceable(out, inputs)
             place.publish(folder, replace=execution.overwrite)
         except OSError as error:
             raise JaxepiError(

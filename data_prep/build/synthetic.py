@@ -5,7 +5,6 @@ motifs around add. As the rules are known, so is the best prediction.
 """
 
 import argparse
-import importlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -247,39 +246,40 @@ class Size:
 
 
 def run_sample(
-    system: str,
+    name: str,
     argv: Sequence[str] | None,
     size: Size,
     *,
     about: str,
     headline: str,
     prepare: Callable[[Path, int, Any], object],
+    command: Callable[[Sequence[str]], int],
     arguments: Callable[[Path], Sequence[str]],
 ) -> int:
-    """`python -m data_prep <system>-sample`: makes the raw files and the dataset; a rerun does nothing.
+    """`python -m data_prep <name>`: makes the raw files and the dataset; a rerun does nothing.
 
     Args:
-        system: whose data_prep command makes the dataset.
+        name: of this command.
         argv: options; None for those of this process.
         size: the option beside --out, --seed and --raw-only.
         about: one line for --help.
         headline: what is made, with {} for the size.
         prepare: (folder of the sample, seed, size) makes its raw files unless they are there.
-        arguments: folder of the raw files -> options of the system's command.
+        command: makes the dataset from the raw files: options -> exit status.
+        arguments: folder of the raw files -> these options.
 
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(prog=f"data_prep {system}-sample", description=about)
+    parser = argparse.ArgumentParser(prog=f"python -m data_prep {name}", description=about)
     parser.add_argument("--out", type=Path, required=True, help="folder for raw/ and dataset/")
     parser.add_argument("--seed", type=int, default=0, help="seed of all that is drawn (default: %(default)s)")
     told = f"{size.about} (default: %(default)s)"
     parser.add_argument(f"--{size.name}", dest="size", type=type(size.default), default=size.default, help=told)
     parser.add_argument("--raw-only", action="store_true", help="stop before the dataset is prepared")
     options = parser.parse_args(argv)
-    print(f"{system}-sample: {headline.format(options.size)} in {options.out / 'raw'}", flush=True)
+    print(f"{name}: {headline.format(options.size)} in {options.out / 'raw'}", flush=True)
     prepare(options.out, options.seed, options.size)
     if options.raw_only:
         return 0
-    command = importlib.import_module(f"data_prep.{system}.command")
-    return command.main([*arguments(options.out / "raw"), "--out", os.fspath(options.out / "dataset")]) or 0
+    return command([*arguments(options.out / "raw"), "--out", os.fspath(options.out / "dataset")])

@@ -5,25 +5,35 @@ contacts) and where read depth comes from (the original's region files, or BAM a
 """
 
 import argparse
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.build import dataset
-from data_prep.build.options import add_running_options, execution_of
-from data_prep.build.quiet import NEEDED, require
+from data_prep.build.options import (
+    SPACE_FACTOR,
+    Help,
+    add_chrom_prefix,
+    add_output_options,
+    add_running_options,
+    check_least,
+    check_running,
+    execution_of,
+    made_before,
+    parse_options,
+    refuse_beside,
+    refuse_unused,
+)
 from data_prep.chromoformer import genes as chromoformer_genes
 from data_prep.chromoformer.depth_files import DepthFiles
 from data_prep.chromoformer.gene_table import Gene, check_folds, check_inside, write_metadata
 from data_prep.chromoformer.recipe import MARKS, SUM_DTYPES, ChromoformerRecipe, DepthSource, SumsDoNotFit
 from data_prep.chromoformer.region_arrays import FILE_FLANK, RegionArrays
-from data_prep.sources.chroms import PREFIX_MODES
 from data_prep.sources.depth import READ_MODES
-from data_prep.sources.text_tables import read_lines
 from data_prep.sources.tracks import TrackFile, resolve_tracks
 from jaxepi.errors import JaxepiError
-
-_SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
+from jaxepi.text_files import read_lines
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m data_prep chromoformer",
         description="Makes a TFRecord dataset (TFDS layout) of genes with the histone marks at promoter and contacts.",
+        formatter_class=Help,
     )
     chromoformer_genes.add_arguments(p)
     _add_depth(
@@ -55,51 +66,46 @@ def _add_depth(g: Any) -> None:
         choices=READ_MODES,
         default="primary",
         help="all: every mapped alignment, as the original; primary: no secondary, supplementary, duplicate or failed "
-        "ones (default: %(default)s)",
+        "ones",
     )
     g.add_argument("--max-depth", type=float, metavar="N", help="depth above this counts as this (default: no cap)")
     g.add_argument(
         "--chrom-sizes", metavar="FILE", help="with --npy-dir: chromosome and length a line, to check start sites with"
     )
-    g.add_argument(
-        "--chrom-prefix",
-        choices=PREFIX_MODES,
-        default="as-is",
-        help="bring the chromosome names of annotation, contacts and depth files to chrN (add) or N (strip)",
-    )
+    add_chrom_prefix(g, "annotation, contacts and depth files")
 
 
 def _add_records(g: Any) -> None:
-    g.add_argument("--out", required=True, metavar="DIR", help="folder of the dataset; made whole or not at all")
+    add_output_options(g)
     g.add_argument(
         "--promoter-length",
         type=int,
         default=40_000,
         metavar="BP",
-        help="stored around the start site; training may use less (default: %(default)s)",
+        help="stored around the start site; training may use less",
     )
     g.add_argument(
         "--resolution",
         type=int,
         default=100,
         metavar="BP",
-        help="bin of the stored sums; must divide every bin size that will be used (default: %(default)s)",
+        help="bin of the stored sums; must divide every bin size that will be used",
     )
     g.add_argument(
         "--sum-dtype",
         choices=SUM_DTYPES,
         default="auto",
-        help="auto: uint16 where all sums are whole and fit, else float32 (default: %(default)s)",
+        help="auto: uint16 where all sums are whole and fit, else float32",
     )
     g.add_argument("--metadata-out", metavar="CSV", help="also write the table of genes in the original's format")
-    g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args = parser().parse_args(argv)
-    require(*NEEDED, *(["apache_beam"] if args.beam_runner else []))
+    args, typed = parse_options(parser(), argv)
     _check_numbers(args)
+    _check_used(args, typed)
+    check_running(args)
     source = _depth_source(args)
     made = chromoformer_genes.read_genes(args, source.lengths)
     _check_genes(source, made.genes, made.table)
@@ -108,40 +114,53 @@ def main(argv: Sequence[str]) -> int:
         inputs.append(source.describe(made.genes))
     arguments = made.arguments | _arguments(args, source)
     if args.metadata_out:
+        _check_apart(Path(args.metadata_out), Path(args.out), inputs)
         write_metadata(Path(args.metadata_out), made.genes, made.eid)
-    if not args.overwrite:
-        there = dataset.existing(Path(args.out), ChromoformerRecipe.name, arguments, inputs)
-        if there is not None:
-            print(f"{there.path} is there already, made with the same arguments from the same files: nothing to do")
-            return 0
+    if made_before(args, ChromoformerRecipe.name, arguments, inputs):
+        return 0
     _report(_build(args, source, made.genes, arguments, inputs))
     return 0
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    for name in ("promoter_length", "resolution", "max_pcre_length"):
-        if getattr(args, name) < 1:
-            option = f"--{name.replace('_', '-')}"
-            raise JaxepiError(f"{option} is {getattr(args, name)}: a positive number of bp was expected")
+    check_least(args, {"promoter_length": 1, "resolution": 1, "max_pcre_length": 1, "max_neighbors": 0})
     if args.promoter_length % (2 * args.resolution):
         raise JaxepiError(
             f"--promoter-length is {args.promoter_length} and --resolution {args.resolution}: half of the first must "
             "be a multiple of the second"
         )
-    if args.processes < 0:
-        raise JaxepiError(f"--processes is {args.processes}: 0 (all cores) or a positive number was expected")
+    if not math.isfinite(args.min_score):
+        raise JaxepiError(f"--min-score is {args.min_score}: a number was expected")
     if args.max_depth is not None and not args.max_depth > 0:
         raise JaxepiError(f"--max-depth is {args.max_depth}: a positive number was expected")
     if args.beam_runner and args.sum_dtype == "auto":
         raise JaxepiError("--sum-dtype auto looks at results before it decides: choose float32 or uint16 with Beam")
 
 
+def _check_used(args: argparse.Namespace, typed: Collection[str]) -> None:
+    """Refuses options that would do nothing."""
+    from_table = bool(args.metadata)
+    contacts = args.contacts or args.hic
+    refuse_unused(
+        typed,
+        [
+            (bool(args.annotation), "--annotation", ["biotype"]),
+            (bool(args.expression), "--expression", ["expression_column"]),
+            (bool(args.contacts), "--contacts", ["contacts_direction", "score_column"]),
+            (bool(args.hic), "--hic", ["hic_bin"]),
+            (bool(contacts), "--contacts or --hic", ["min_score", "whole_scores"]),
+            (bool(contacts or from_table), "--contacts, --hic or --metadata", ["max_neighbors", "max_pcre_length"]),
+            (bool(args.depth or args.depth_table), "--depth or --depth-table", ["bam_reads", "max_depth"]),
+        ],
+    )
+    if from_table:
+        refuse_beside(typed, "--metadata", ["gene_versions"])
+
+
 def _depth_source(args: argparse.Namespace) -> DepthFiles | RegionArrays:
     if bool(args.npy_dir) + bool(args.depth) + bool(args.depth_table) != 1:
         raise JaxepiError("read depth comes from one place: give --npy-dir, or --depth, or --depth-table")
     if args.npy_dir:
-        if args.max_depth is not None:
-            raise JaxepiError("--max-depth works on BAM and BigWig files: leave it out with --npy-dir")
         if args.promoter_length > 2 * FILE_FLANK:
             raise JaxepiError(
                 f"--promoter-length is {args.promoter_length}, but promoter files of the original hold "
@@ -182,6 +201,15 @@ def _read_sizes(path: Path) -> dict[str, int]:
     if not lengths:
         raise JaxepiError(f"{path} is empty: a chromosome and its length a line were expected")
     return lengths
+
+
+def _check_apart(table: Path, out: Path, inputs: Sequence[dict[str, Any]]) -> None:
+    """Raises JaxepiError if the table that is to be written would replace an input, or lie in the dataset."""
+    place = table.resolve()
+    if place in [Path(entry["path"]).resolve() for entry in inputs]:
+        raise JaxepiError(f"--metadata-out {table} is an input of this command: choose another place")
+    if out.resolve() in [place, *place.parents]:
+        raise JaxepiError(f"--metadata-out {table} lies in --out {out}, which is made whole: choose another place")
 
 
 def _check_genes(source: DepthFiles | RegionArrays, genes: Sequence[Gene], table: Path) -> None:
@@ -225,7 +253,7 @@ def _build(
 
     def attempt(dtype: str) -> dataset.Built:
         recipe = ChromoformerRecipe(source, genes, args.promoter_length, args.resolution, dtype)
-        dataset.require_space(Path(args.out), int(_SPACE_FACTOR * len(genes) * recipe.bytes_per_record()))
+        dataset.require_space(Path(args.out), int(SPACE_FACTOR * len(genes) * recipe.bytes_per_record()))
         return dataset.build(recipe, Path(args.out), arguments, inputs, execution)
 
     if args.sum_dtype != "auto":

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.chromoformer.contacts import Contacts
-from data_prep.chromoformer.gene_table import Region
+from data_prep.chromoformer.contacts import Contacts, WholeScores
 from data_prep.sources.annotation import Tss
-from data_prep.sources.chroms import harmonise
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
+from jaxepi.text_files import read_lines
 
 ENDINGS = (".npy", ".txt", ".tsv", ".txt.gz", ".tsv.gz")
 
@@ -34,6 +35,7 @@ def read_matrices(
     sites: Iterable[Sequence[Tss]],
     min_score: float,
     lengths: Mapping[str, int] | None = None,
+    accept_whole: bool = False,
 ) -> Contacts:
     """Contacts of the bins that hold a start site; a bin is [k * bin_size, (k + 1) * bin_size), never its own contact.
 
@@ -43,6 +45,7 @@ def read_matrices(
         sites: start sites of the genes.
         min_score: contacts must score more than this.
         lengths: chromosome lengths, to end the last bin at.
+        accept_whole: see `contacts.read_contacts`.
 
     Raises:
         JaxepiError: if a matrix cannot be read, is not square, or has no bin for a start site.
@@ -55,7 +58,7 @@ def read_matrices(
     for chrom, path in files.items():
         if chrom not in wanted:
             continue
-        matrix = _read(path)
+        matrix, whole = _read(path), WholeScores(path, accept_whole)
         end = (lengths or {}).get(chrom, len(matrix) * bin_size)
         if max(wanted[chrom]) >= len(matrix):
             raise JaxepiError(
@@ -64,9 +67,12 @@ def read_matrices(
             )
         for row in sorted(wanted[chrom]):
             scores = np.asarray(matrix[row], np.float64)
+            for score in scores[scores != 0].tolist():
+                whole.see(score)
             for column in np.flatnonzero(scores > min_score):
                 if column != row and column * bin_size < end:
                     contacts.add(_bin(chrom, row, bin_size, end), _bin(chrom, column, bin_size, end), scores[column])
+        whole.check()
     if not len(contacts):
         raise JaxepiError(
             f"{next(iter(files.values())).parent} holds no contact above {min_score} with a bin of a start site: "
@@ -75,15 +81,23 @@ def read_matrices(
     return contacts
 
 
-def _bin(chrom: str, number: int, size: int, end: int) -> Region:
-    return Region(chrom, int(number) * size, min((int(number) + 1) * size, end))
+def _bin(chrom: str, number: int, size: int, end: int) -> Interval:
+    return Interval(chrom, int(number) * size, min((int(number) + 1) * size, end))
 
 
 def _read(path: Path) -> np.ndarray:
     try:
-        matrix = np.load(path, mmap_mode="r") if path.suffix == ".npy" else np.loadtxt(path, ndmin=2)
+        if path.suffix == ".npy":
+            matrix = np.load(path, mmap_mode="r")
+        else:
+            matrix = np.loadtxt((line for _, line in read_lines(path, "a matrix as text")), ndmin=2)
+    except JaxepiError:
+        raise
     except (OSError, ValueError, EOFError) as error:
-        raise JaxepiError(f"{path} cannot be read as a matrix ({error}): numbers were expected") from error
+        reason = " ".join(str(error).split())
+        raise JaxepiError(f"{path} cannot be read as a matrix ({reason}): numbers were expected") from error
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "biuf":
+        raise JaxepiError(f"{path} holds no array of numbers: a matrix of contacts was expected")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise JaxepiError(
             f"{path} has the shape {matrix.shape}: a square matrix, a row and a column a bin, was expected"

@@ -5,15 +5,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from data_prep.chromoformer.gene_table import Region, parse_region
 from data_prep.sources.annotation import Tss
-from data_prep.sources.chroms import harmonise
-from data_prep.sources.text_tables import read_lines, read_rows, split_line
+from data_prep.sources.text_tables import read_rows, split_line
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.intervals import Interval, make_interval, parse_interval
+from jaxepi.text_files import open_bytes, read_lines
 
 DIRECTIONS = ("both", "as-listed")
+WHOLE_SCORES = ("error", "accept")
+_ENOUGH_SCORES = 20  # that are all whole numbers, to take them for counts
+_BINARY = {b"\x89HDF": "an HDF5 file, such as .cool", b"HIC\0": "a Juicer .hic file", b"PK\3\4": "a zip archive"}
 _PAIR = ("fragment", "neighbor")
 _BEDPE = ("chrom1", "start1", "end1", "chrom2", "start2", "end2")
+_WHAT = "a table of contacts"
 _SCORE_AFTER_NAME = 8  # BEDPE: two intervals, name, score; without a name the score is column 7
 
 
@@ -21,13 +26,13 @@ class Contacts:
     """Scores by fragment and neighbour; looks up the fragments at a position."""
 
     def __init__(self) -> None:
-        self._scores: dict[Region, dict[Region, float]] = {}
-        self._places: dict[str, tuple[list[Region], list[int], int]] | None = None
+        self._scores: dict[Interval, dict[Interval, float]] = {}
+        self._places: dict[str, tuple[list[Interval], list[int], int]] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._scores.values()))
 
-    def add(self, fragment: Region, neighbor: Region, score: float) -> None:
+    def add(self, fragment: Interval, neighbor: Interval, score: float) -> None:
         """Adds a contact; of several scores of one pair the highest counts."""
         own = self._scores.setdefault(fragment, {})
         own[neighbor] = max(score, own.get(neighbor, -math.inf))
@@ -38,14 +43,14 @@ class Contacts:
         """Chromosomes with a fragment."""
         return {fragment.chrom for fragment in self._scores}
 
-    def of(self, fragment: Region) -> Mapping[Region, float]:
+    def of(self, fragment: Interval) -> Mapping[Interval, float]:
         """Neighbours of a fragment with their scores."""
         return self._scores.get(fragment, {})
 
-    def at(self, chrom: str, position: int) -> list[Region]:
+    def at(self, chrom: str, position: int) -> list[Interval]:
         """Fragments with contacts that contain a position, by start; one where fragments do not overlap."""
         if self._places is None:
-            by_chrom: dict[str, list[Region]] = {}
+            by_chrom: dict[str, list[Interval]] = {}
             for fragment in sorted(self._scores):
                 by_chrom.setdefault(fragment.chrom, []).append(fragment)
             self._places = {
@@ -66,27 +71,31 @@ def read_contacts(
     min_score: float = 1.5,
     max_length: int = 40_000,
     score_column: str | None = None,
+    accept_whole: bool = False,
 ) -> Contacts:
     """Reads a table of contacts and keeps those that can become neighbours.
 
     Args:
         path: columns fragment, neighbor (as chrom:start-end) and score; or chrom1, start1, end1, chrom2, start2, end2
             and score; or the latter without a header (BEDPE, `cooler dump --join`), score in column 8, else 7.
-        prefix: see `data_prep.sources.chroms.harmonise`.
+        prefix: see `jaxepi.chroms.harmonise`.
         direction: `both` lets each fragment of a pair be the other's neighbour; `as-listed` only the second the
             first's.
         min_score: contacts must score more than this.
         max_length: bp that a neighbour may have.
         score_column: another name, or number from 1, of the score column.
+        accept_whole: take scores that are all whole numbers, which counts without normalisation are.
 
     Raises:
         JaxepiError: for wrong columns or numbers, naming the line; or if no contact is left.
     """
-    contacts = Contacts()
+    _check_text(path)
+    contacts, whole = Contacts(), WholeScores(path, accept_whole)
     listed = 0
     for where, first, second, text in _pairs(path, score_column):
         score = _score(text, where)
         listed += 1
+        whole.see(score)
         if not score > min_score:
             continue
         left, right = (_harmonised(region, prefix, where) for region in (first, second))
@@ -96,6 +105,7 @@ def read_contacts(
             contacts.add(left, right, score)
         if direction == "both" and left.length <= max_length:
             contacts.add(right, left, score)
+    whole.check()
     if not len(contacts):
         raise JaxepiError(
             f"{path} lists {listed} contacts, of which none scores above {min_score} with a neighbour of at most "
@@ -104,24 +114,58 @@ def read_contacts(
     return contacts
 
 
+class WholeScores:
+    """Tells counts of reads from normalised scores: counts are whole numbers, all of them."""
+
+    def __init__(self, path: Path, accept: bool) -> None:
+        self._path, self._accept = path, accept
+        self._seen, self._all_whole = 0, True
+
+    def see(self, score: float) -> None:
+        """Notes a score; NaN and 0 say nothing."""
+        if score and not math.isnan(score):
+            self._seen += 1
+            self._all_whole &= score.is_integer()
+
+    def check(self) -> None:
+        """Raises JaxepiError if all of many scores were whole numbers."""
+        if self._all_whole and self._seen >= _ENOUGH_SCORES and not self._accept:
+            raise JaxepiError(
+                f"{self._path} has whole numbers only as its {self._seen} scores, which are counts rather than normalised "
+                "scores: give normalised ones (--score-column), or take them with --whole-scores accept"
+            )
+
+
+def _check_text(path: Path) -> None:
+    """Says of a binary file of contacts what it is, and what to give instead."""
+    with open_bytes(path, _WHAT) as file:
+        kind = _BINARY.get(file.read(4))
+    if kind is not None:
+        raise JaxepiError(
+            f"{path} is {kind}, and a table of contacts was expected: write one with `cooler dump --join --balanced "
+            "FILE.cool` (of a .hic file after `hic2cool convert`), or give matrices with --hic"
+        )
+
+
 def _score(text: str, where: str) -> float:
     """The score; an empty one is NaN (bins without a balanced value), which passes no cut."""
     if not text:
         return math.nan
     try:
-        return float(text)
-    except ValueError as error:
-        raise JaxepiError(f"{where} has the score {text!r}: a number was expected") from error
+        score = float(text)
+    except ValueError:
+        score = math.inf
+    if math.isinf(score) or score < 0:
+        raise JaxepiError(f"{where} has the score {text!r}: a number from 0 was expected")
+    return score
 
 
-def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Region:
+def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Interval:
     try:
         if len(text) == 1:
-            region = parse_region(text[0])
+            region = parse_interval(text[0])
         else:
-            region = Region(text[0], int(text[1]), int(text[2]))
-            if not 0 <= region.start < region.end:
-                raise ValueError(f"{region} is no region")
+            region = make_interval(*text)
     except ValueError as error:
         raise JaxepiError(f"{where} has a wrong fragment ({error}): chrom, start < end were expected") from error
     return region._replace(chrom=harmonise(region.chrom, prefix))
@@ -168,9 +212,9 @@ def _headerless(
         yield f"{path} line {number}", tuple(cells[:3]), tuple(cells[3:6]), cells[int(column) - 1].strip()
 
 
-def read_tss_fragments(path: Path, prefix: str = "as-is") -> dict[str, Region | None]:
+def read_tss_fragments(path: Path, prefix: str = "as-is") -> dict[str, Interval | None]:
     """Fragment of each start site (`chrom:start-end`), None where it has none; columns tss and fragment."""
-    table: dict[str, Region | None] = {}
+    table: dict[str, Interval | None] = {}
     for number, row in read_rows(path, ("tss", "fragment")):
         where = f"{path} line {number}"
         tss = str(_harmonised((row["tss"],), prefix, where))
@@ -182,8 +226,8 @@ def select_neighbors(
     contacts: Contacts,
     sites: Sequence[Tss],
     max_neighbors: int,
-    fragments: Mapping[str, Region | None] | None = None,
-) -> tuple[tuple[Region, ...], tuple[float, ...]]:
+    fragments: Mapping[str, Interval | None] | None = None,
+) -> tuple[tuple[Interval, ...], tuple[float, ...]]:
     """A gene's neighbours, best score first (equal ones in the order of their text), and their scores.
 
     All start sites count, in their order; a neighbour of several keeps the score that it has with the first.
@@ -194,10 +238,10 @@ def select_neighbors(
         max_neighbors: how many to keep.
         fragments: fragment of each start site, as `read_tss_fragments` gives it; without it those that contain it.
     """
-    found: dict[Region, float] = {}
+    found: dict[Interval, float] = {}
     for site in sites:
         if fragments is None:
-            own: list[Region] = contacts.at(site.chrom, site.position)
+            own: list[Interval] = contacts.at(site.chrom, site.position)
         else:
             fragment = fragments.get(str(site))
             own = [] if fragment is None else [fragment]

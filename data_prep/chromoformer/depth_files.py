@@ -6,12 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
-from data_prep.chromoformer.gene_table import Gene, Region
-from data_prep.sources.chroms import harmonise_all
+from data_prep.chromoformer.gene_table import Gene
 from data_prep.sources.depth import BamDepth, BigWigDepth, depth_chromosomes, is_bam
 from data_prep.sources.preflight import check_track
 from data_prep.sources.tracks import TrackFile
+from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 
 class _DepthFile(Protocol):
@@ -28,7 +29,7 @@ class DepthFiles:
 
         Args:
             tracks: name and file per mark, BAM by the ending .bam, BigWig otherwise.
-            prefix: see `data_prep.sources.chroms.harmonise`.
+            prefix: see `jaxepi.chroms.harmonise`.
             reads: see `BamDepth`.
             max_depth: depth above this counts as this; None = no cap.
 
@@ -65,7 +66,7 @@ class DepthFiles:
         first, last = max(gene.tss - flank, 0), min(gene.tss + flank, self.lengths[gene.chrom])
         return self._read(gene.chrom, first, last), first - (gene.tss - flank)
 
-    def neighbor(self, gene: Gene, region: Region) -> np.ndarray:
+    def neighbor(self, gene: Gene, region: Interval) -> np.ndarray:
         """Depth (M, bp) float32 of a neighbour of the gene."""
         return self._read(*region)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from data_prep.chromoformer.gene_table import FOLDS
-from data_prep.sources.chroms import harmonise
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
 
 PAPER = {

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from data_prep.chromoformer.contacts import Contacts, select_neighbors
 from data_prep.chromoformer.folds import folds_of_genes
-from data_prep.chromoformer.gene_table import UNKNOWN_LABEL, Gene, Region
+from data_prep.chromoformer.gene_table import UNKNOWN_LABEL, Gene
 from data_prep.sources.annotation import Tss
 from data_prep.sources.expression import label_by_median
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Sources:
     expression_name: str = ""
     chosen: frozenset[str] | None = None  # gene list; None = all
     chosen_name: str = ""
-    fragments: Mapping[str, Region | None] | None = None  # see `contacts.select_neighbors`
+    fragments: Mapping[str, Interval | None] | None = None  # see `contacts.select_neighbors`
 
 
 def target_genes(sources: Sources) -> list[str]:

@@ -7,45 +7,19 @@ On disk it is the original's metadata.csv: gene_id, label, expression, eid, chro
 import csv
 import math
 import os
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from data_prep.sources.text_tables import Row, read_rows
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval, parse_interval
 
 COLUMNS = ("gene_id", "expression", "eid", "label", "chrom", "start", "end", "strand", "split", "neighbors", "scores")
 _NEEDED = ("gene_id", "chrom", "start", "strand", "split", "neighbors", "scores")
 FOLDS = (1, 2, 3, 4)
 UNKNOWN_LABEL = -1
-_REGION = re.compile(r"(\S+):(\d+)-(\d+)")
-
-
-class Region(NamedTuple):
-    """A stretch of a chromosome, 0-based half-open; its text is `chrom:start-end`."""
-
-    chrom: str
-    start: int
-    end: int
-
-    def __str__(self) -> str:
-        return f"{self.chrom}:{self.start}-{self.end}"
-
-    @property
-    def length(self) -> int:
-        """bp."""
-        return self.end - self.start
-
-
-def parse_region(text: str) -> Region:
-    """`chrom:start-end` as a Region. Raises ValueError if it is none or is empty."""
-    match = _REGION.fullmatch(text)
-    if match is None or int(match[2]) >= int(match[3]):
-        raise ValueError(f"{text!r} is no region chrom:start-end")
-    return Region(match[1], int(match[2]), int(match[3]))
 
 
 @dataclass(frozen=True)
@@ -59,7 +33,7 @@ class Gene:
     fold: int  # 1 to 4
     expression: float  # RPKM; NaN = unknown
     label: int  # 1 = expression at least the median of the cell type, 0 below, -1 unknown
-    neighbors: tuple[Region, ...] = ()  # regions in contact, best score first
+    neighbors: tuple[Interval, ...] = ()  # regions in contact, best score first
     scores: tuple[float, ...] = ()  # normalised contact frequency of each
 
 
@@ -147,13 +121,13 @@ def _expression(text: str, where: str) -> float:
     return value
 
 
-def _contacts(row: Row, where: str) -> tuple[tuple[Region, ...], tuple[float, ...]]:
+def _contacts(row: Row, where: str) -> tuple[tuple[Interval, ...], tuple[float, ...]]:
     names = row["neighbors"].split(";") if row["neighbors"] else []
     numbers = row["scores"].split(";") if row["scores"] else []
     if len(names) != len(numbers):
         raise JaxepiError(f"{where} has {len(names)} neighbors and {len(numbers)} scores: one score each was expected")
     try:
-        regions = [parse_region(name.strip()) for name in names]
+        regions = [parse_interval(name.strip()) for name in names]
     except ValueError as error:
         raise JaxepiError(f"{where} has a wrong neighbour: {error}") from error
     scores = [_score(number, where) for number in numbers]

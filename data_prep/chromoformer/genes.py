@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.chromoformer.contact_matrices import matrix_files, read_matrices
-from data_prep.chromoformer.contacts import DIRECTIONS, Contacts, read_contacts, read_tss_fragments
+from data_prep.chromoformer.contacts import DIRECTIONS, WHOLE_SCORES, Contacts, read_contacts, read_tss_fragments
 from data_prep.chromoformer.folds import folds_of_genes
 from data_prep.chromoformer.gene_assembly import Sources, assemble
 from data_prep.chromoformer.gene_table import Gene, read_metadata
@@ -41,14 +41,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     g.add_argument("--genes", metavar="FILE", help="gene ids to keep, one a line (default: all)")
     g.add_argument("--expression", metavar="TABLE", help="gene id and RPKM; without it labels are unknown")
     g.add_argument("--expression-column", metavar="NAME", help="column of --expression, if it has several")
-    g.add_argument(
-        "--biotype", default="protein_coding", metavar="NAME", help="of --annotation, or all (default: %(default)s)"
-    )
+    g.add_argument("--biotype", default="protein_coding", metavar="NAME", help="of --annotation, or all")
     g.add_argument(
         "--gene-versions",
         choices=VERSION_MODES,
         default="strip",
-        help="whether ENSG….15 is ENSG… (default: %(default)s)",
+        help="whether ENSG….15 is ENSG…",
     )
     g.add_argument(
         "--folds",
@@ -67,17 +65,21 @@ def _add_contacts(g: Any) -> None:
         "--contacts-direction",
         choices=DIRECTIONS,
         default="both",
-        help="as-listed: only the second fragment of a row is a neighbour of the first (default: %(default)s)",
+        help="as-listed: only the second fragment of a row is a neighbour of the first",
     )
     g.add_argument("--hic", metavar="DIR", help="instead: normalised matrices, one file a chromosome")
-    g.add_argument("--hic-bin", type=int, default=40_000, metavar="BP", help="bin of --hic (default: %(default)s)")
+    g.add_argument("--hic-bin", type=int, default=40_000, metavar="BP", help="bin of --hic")
     g.add_argument(
         "--tss-fragments",
         metavar="TABLE",
         help="columns tss and fragment (default: the fragments that contain the start site)",
     )
+    g.add_argument("--min-score", type=float, default=1.5, help="contacts must score more than this")
     g.add_argument(
-        "--min-score", type=float, default=1.5, help="contacts must score more than this (default: %(default)s)"
+        "--whole-scores",
+        choices=WHOLE_SCORES,
+        default="error",
+        help="what to do with contacts whose scores are all whole numbers, as counts are that nobody normalised",
     )
     g.add_argument(
         "--max-neighbors",
@@ -90,7 +92,7 @@ def _add_contacts(g: Any) -> None:
         type=int,
         default=40_000,
         metavar="BP",
-        help="longest neighbour; longer ones are no neighbours, in --metadata an error (default: %(default)s)",
+        help="longest neighbour; longer ones are no neighbours, in --metadata an error",
     )
 
 
@@ -104,8 +106,6 @@ def read_genes(args: argparse.Namespace, lengths: Mapping[str, int]) -> Genes:
     Raises:
         JaxepiError: for options that do not go together, and for whatever is wrong in a file.
     """
-    if args.max_neighbors is not None and args.max_neighbors < 0:
-        raise JaxepiError(f"--max-neighbors is {args.max_neighbors}: 0 or more were expected")
     parts = [name for name in _FROM_PARTS if getattr(args, name)]
     if args.metadata and parts:
         option = parts[0].replace("_", "-")
@@ -151,7 +151,9 @@ def _from_parts(args: argparse.Namespace, lengths: Mapping[str, int]) -> Genes:
 
     def contacts_of(targets: list[Sequence[Tss]]) -> Contacts:
         if args.hic:
-            return read_matrices(matrices, args.hic_bin, targets, args.min_score, lengths)
+            return read_matrices(
+                matrices, args.hic_bin, targets, args.min_score, lengths, args.whole_scores == "accept"
+            )
         return read_contacts(
             files["contacts"],
             args.chrom_prefix,
@@ -159,6 +161,7 @@ def _from_parts(args: argparse.Namespace, lengths: Mapping[str, int]) -> Genes:
             args.min_score,
             args.max_pcre_length,
             args.score_column,
+            args.whole_scores == "accept",
         )
 
     count = 8 if args.max_neighbors is None else args.max_neighbors

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
-from data_prep.chromoformer.gene_table import FOLDS, Gene, Region
+from data_prep.chromoformer.gene_table import FOLDS, Gene
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 MARKS = ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3", "H3K27ac", "H3K9ac")  # rows of the original's arrays
 SUM_DTYPES = ("auto", "uint16", "float32")
@@ -24,7 +25,7 @@ class SumsDoNotFit(JaxepiError):
 
 
 class DepthSource(Protocol):
-    """Read depth of M marks: `depth_files.DepthFiles` or `region_arrays.RegionArrays`."""
+    """Read depth of M marks: `DepthFiles` or `RegionArrays` of this package."""
 
     marks: tuple[str, ...]
 
@@ -32,7 +33,7 @@ class DepthSource(Protocol):
         """Depth (M, n) of [TSS - flank, TSS + flank) on the chromosome, and the offset of its first base."""
         ...
 
-    def neighbor(self, gene: Gene, region: Region) -> np.ndarray:
+    def neighbor(self, gene: Gene, region: Interval) -> np.ndarray:
         """Depth (M, bp) of a region in contact with the gene."""
         ...
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from data_prep.build.dataset import file_digest
-from data_prep.chromoformer.gene_table import Gene, Region
+from data_prep.chromoformer.gene_table import Gene
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 FILE_FLANK = 20_000  # bp to each side of the start site that the file of a promoter holds
 _ENDING = ".npy"
@@ -90,7 +91,7 @@ class RegionArrays:
     def _hint(self, gene: Gene) -> str:
         return "" if gene.chrom in self.lengths else " (give --chrom-sizes if it lies at the end of its chromosome)"
 
-    def neighbor(self, gene: Gene, region: Region) -> np.ndarray:
+    def neighbor(self, gene: Gene, region: Interval) -> np.ndarray:
         """Depth (M, bp) float32 of a neighbour. Raises JaxepiError if the array has another length."""
         depth = self._read(gene, region)
         if depth.shape[1] != region.length:
@@ -100,7 +101,7 @@ class RegionArrays:
             )
         return depth
 
-    def _read(self, gene: Gene, region: Region) -> np.ndarray:
+    def _read(self, gene: Gene, region: Interval) -> np.ndarray:
         place = self._place(region)
         try:
             depth = np.load(place) if self.path.is_dir() else self._open()[str(region)]
@@ -126,7 +127,7 @@ class RegionArrays:
             )
         return depth
 
-    def _place(self, region: Region) -> str:
+    def _place(self, region: Interval) -> str:
         return str(self.path / f"{region}{_ENDING}") if self.path.is_dir() else f"{self.path} ({region})"
 
     def _open(self) -> Any:
@@ -141,5 +142,5 @@ class RegionArrays:
         return self._archive
 
 
-def _promoter_file(gene: Gene) -> Region:
-    return Region(gene.chrom, gene.tss - FILE_FLANK, gene.tss + FILE_FLANK)
+def _promoter_file(gene: Gene) -> Interval:
+    return Interval(gene.chrom, gene.tss - FILE_FLANK, gene.tss + FILE_FLANK)

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from data_prep.build.synthetic import Size, auc, make_raw, pearson, run_sample
+from data_prep.chromoformer import command
 from data_prep.chromoformer.folds import PAPER
 from jaxepi.errors import JaxepiError
 
@@ -235,11 +236,12 @@ def arguments(raw: Path) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
     return run_sample(
-        "chromoformer",
+        "chromoformer-sample",
         argv,
         Size("genes", 1200, "number of genes"),
         about=__doc__.splitlines()[0],
         headline="{} genes",
         prepare=prepare,
+        command=command.main,
         arguments=arguments,
     )

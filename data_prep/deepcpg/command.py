@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,16 @@ import numpy as np
 
 from data_prep.build import dataset
 from data_prep.build.folder import BuildFolder
-from data_prep.build.options import execution_of
-from data_prep.build.quiet import NEEDED, require
+from data_prep.build.options import (
+    SPACE_FACTOR,
+    check_least,
+    check_running,
+    execution_of,
+    made_before,
+    parse_options,
+    refuse_beside,
+    refuse_unused,
+)
 from data_prep.build.runner import available_processes
 from data_prep.deepcpg import splits as cpg_splits
 from data_prep.deepcpg.options import parser
@@ -19,26 +27,24 @@ from data_prep.deepcpg.profiles import Reading, cell_name, read_positions
 from data_prep.deepcpg.recipe import LARGEST_DISTANCE, DeepCpGRecipe, Layout, SiteTable, Statistics, shores_of
 from data_prep.deepcpg.sequences import Sequences, fasta_files, unpacked
 from data_prep.deepcpg.store import CellStore, read_cells
+from data_prep.sources.preflight import check_naming
 from jaxepi.errors import JaxepiError, did_you_mean
 
-_SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
 _MANY_NOT_CPG = 0.05  # share of sites that are at no CG in the FASTA, above which the user should look
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args = parser().parse_args(argv)
-    require(*NEEDED, *(["apache_beam"] if args.beam_runner else []))
+    args, typed = parse_options(parser(), argv)
     _check(args)
+    _check_used(args, typed)
+    check_running(args)
     out = Path(args.out)
     files = input_files(args)
     inputs = dataset.describe_inputs(files)
     arguments = _arguments(args)
-    if not args.overwrite:
-        there = dataset.existing(out, DeepCpGRecipe.name, arguments, inputs)
-        if there is not None:
-            print(f"{there.path} is there already, made with the same arguments from the same files: nothing to do")
-            return 0
+    if made_before(args, DeepCpGRecipe.name, arguments, inputs):
+        return 0
     execution = execution_of(args)
     # Beside the dataset, where workers on other machines see it.
     with BuildFolder(out.with_name(f"{out.name}.profiles")) as place:
@@ -50,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
                 "or choose another --out"
             ) from error
         count = sum(map(len, recipe.splits.values()))
-        dataset.require_space(out, int(_SPACE_FACTOR * count * recipe.bytes_per_record()))
+        dataset.require_space(out, int(SPACE_FACTOR * count * recipe.bytes_per_record()))
         built = dataset.build(recipe, out, arguments, inputs, execution)
     _report(built)
     return 0
@@ -75,17 +81,39 @@ def _check(args: argparse.Namespace) -> None:
     if (args.annotation_extend or args.annotation_shores) and not args.annotations:
         raise JaxepiError("--annotation-extend and --annotation-shores need regions: give files with --annotations")
     least = {"annotation_extend": 0, "annotation_shores": 0}
-    least |= {"cpg_cov": 0, "cpg_stats_cov": 1, "min_reads": 1, "processes": 0, "sites_per_chrom": 1}
-    for name, smallest in least.items():
-        value = getattr(args, name)
-        if value is not None and value < smallest:
-            raise JaxepiError(f"--{name.replace('_', '-')} is {value}: a number of at least {smallest} was expected")
+    least |= {"cpg_cov": 0, "cpg_stats_cov": 1, "min_reads": 1, "sites_per_chrom": 1, "seed": 0}
+    check_least(args, least)
     if args.win_stats and min(args.win_stats_wlen) < 1:
         raise JaxepiError(f"--win-stats-wlen is {min(args.win_stats_wlen)}: positive numbers of bp were expected")
     if args.cpg_cov == 0 and not args.positions:
         raise JaxepiError("--cpg-cov 0 keeps sites that no cell was observed at: name them with --positions")
     if args.cpg_cov > len(args.profiles):
         raise JaxepiError(f"--cpg-cov is {args.cpg_cov}, but there are only {len(args.profiles)} profiles")
+
+
+def _check_used(args: argparse.Namespace, typed: Collection[str]) -> None:
+    """Refuses options that would do nothing."""
+    fasta, cells = args.fasta is not None, bool(args.profiles)
+    reading = ["format", "values", "strands", "min_reads", "bedgraph_base", "unobserved_cells"]
+    refuse_unused(
+        typed,
+        [
+            (fasta, "--fasta", ["fasta_pieces", "dna_wlen", "n_bases", "extra_chroms"]),
+            (cells, "--profiles", [*reading, "cpg_cov", "cpg_wlen", "cpg_stats", "win_stats"]),
+            (args.cpg_wlen > 0, "--cpg-wlen", ["max_distance"]),
+            (bool(args.cpg_stats), "--cpg-stats", ["cpg_stats_cov"]),
+            (bool(args.win_stats), "--win-stats", ["win_stats_wlen", "window_sites", "window_centre"]),
+            ("diff" in [*args.cpg_stats, *args.win_stats], "the statistic diff", ["diff_maximum"]),
+            (bool(args.annotations), "--annotations", ["annotation_edges"]),
+            (
+                args.sites_per_chrom is not None or args.n_bases == "random",
+                "--sites-per-chrom or --n-bases random",
+                ["seed"],
+            ),
+        ],
+    )
+    if args.regions:
+        refuse_beside(typed, "--regions", [f"{split}_chroms" for split in cpg_splits.PAPER_SPLITS])
 
 
 def input_files(args: argparse.Namespace) -> dict[str, Path]:
@@ -159,11 +187,11 @@ def make_recipe(args: argparse.Namespace, files: dict[str, Path], folder: Path) 
     profiles = [path for role, path in files.items() if role.startswith("cell ")]
     store = read_cells(folder, profiles, reading, sequences, processes, not args.no_progress)
     for first, second in zip(store.cells[:-1], store.cells[1:], strict=True):
-        cpg_splits.check_naming(second.path, second.rows, first.rows)
+        check_naming(second.path, second.rows, first.path, first.rows)
     lengths = None if sequences is None else sequences.lengths
     given = read_positions(files["positions"], reading, lengths) if args.positions else None
     if given is not None and profiles:
-        cpg_splits.check_naming(files["positions"], given, store.chromosomes())
+        check_naming(files["positions"], given, "a profile", store.chromosomes())
     sites = cpg_splits.choose_sites(store, given, args.cpg_cov if profiles else 0, args.sites_per_chrom, args.seed)
     for chrom in args.chroms or ():
         if chrom not in sites:

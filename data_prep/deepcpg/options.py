@@ -3,22 +3,18 @@
 import argparse
 from typing import Any
 
-from data_prep.build.options import add_running_options
+from data_prep.build.options import (
+    Help,
+    add_chrom_prefix,
+    add_extra_chroms,
+    add_output_options,
+    add_running_options,
+)
 from data_prep.deepcpg.formats import FORMATS
 from data_prep.deepcpg.profiles import STRAND_MODES, UNSORTED_MODES, VALUE_MODES
 from data_prep.deepcpg.splits import PAPER_SPLITS
 from data_prep.deepcpg.statistics import MAXIMUM_MODES, STATISTICS
-from data_prep.sources.chroms import PREFIX_MODES
-from data_prep.sources.intervals import EDGE_MODES
-
-
-class _Help(argparse.HelpFormatter):
-    """Shows the defaults that say something, lists as they are typed."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        default = " ".join(map(str, action.default)) if isinstance(action.default, list) else action.default
-        plain = default in (None, "", False, argparse.SUPPRESS)
-        return str(action.help) if plain else f"{action.help} (default: {default})"
+from jaxepi.intervals import EDGE_MODES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m data_prep deepcpg",
         description="Makes a TFRecord dataset (TFDS layout) of CpG sites with their sequence, the methylation of "
         "single cells at and around them, and statistics over cells.",
-        formatter_class=_Help,
+        formatter_class=Help,
     )
     _add_inputs(p.add_argument_group("input"))
     _add_reading(p.add_argument_group("how profiles are read"))
@@ -52,19 +48,9 @@ def _add_inputs(g: Any) -> None:
         metavar="BED",
         help="files of regions; records say which sites lie inside",
     )
-    g.add_argument(
-        "--chrom-prefix",
-        choices=PREFIX_MODES,
-        default="as-is",
-        help="bring the chromosome names of all files to chrN (add) or N (strip)",
-    )
+    add_chrom_prefix(g)
     g.add_argument("--chroms", nargs="+", metavar="CHROM", help="use only these chromosomes")
-    g.add_argument(
-        "--extra-chroms",
-        choices=("error", "ignore"),
-        default="error",
-        help="what to do with chromosomes that a profile has and the FASTA lacks",
-    )
+    add_extra_chroms(g, "a profile")
 
 
 def _add_reading(g: Any) -> None:
@@ -123,7 +109,7 @@ def _add_sites(g: Any) -> None:
 
 
 def _add_records(g: Any) -> None:
-    g.add_argument("--out", required=True, metavar="DIR", help="folder of the dataset; made whole or not at all")
+    add_output_options(g)
     g.add_argument("--dna-wlen", type=int, default=1001, metavar="BP", help="window around the site, odd")
     g.add_argument(
         "--cpg-wlen", type=int, default=0, metavar="N", help="neighbours of each cell, even: half on each side"
@@ -156,7 +142,6 @@ def _add_records(g: Any) -> None:
         metavar="BP",
         help="mark also the sites outside the regions of each annotation NAME, up to BP away, as NAME_shores",
     )
-    g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
 
 
 def _add_statistics(g: Any) -> None:

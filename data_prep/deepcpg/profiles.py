@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.deepcpg.formats import COUNTED, FORMATS, PARSERS, REVERSE, Rows, one_based, plain_rows, recognise
-from data_prep.sources.chroms import harmonise
 from data_prep.sources.text_blocks import TextBlock, read_blocks
+from jaxepi.chroms import PREFIX_OPTIONS, harmonise, naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.sequence import C, G
 
@@ -20,7 +20,6 @@ UNSORTED_MODES = ("error", "sort")
 STRAND_MODES = ("join", "as-is")
 _LARGEST = 2**31 - 1
 _STRETCH = 4 << 20  # bases looked at at once
-_NO_PREFIX_HELP = "--chrom-prefix add (all become chrN) or --chrom-prefix strip (all become N)"
 
 # chromosome, start, end -> base codes, N outside the chromosome
 Codes = Callable[[str, int, int], np.ndarray]
@@ -31,7 +30,7 @@ class Reading:
     """How profiles are read."""
 
     form: str = "auto"  # a name of FORMATS; auto = told by the columns
-    prefix: str = "as-is"  # see data_prep.sources.chroms.harmonise
+    prefix: str = "as-is"  # see jaxepi.chroms.harmonise
     # The original takes column 2 of a bedGraph as a 1-based position: 1 for parity with it.
     bedgraph_base: int = 0
     unsorted: str = "error"  # sort = the original's way, which sorts what it reads
@@ -160,9 +159,9 @@ def _by_chromosome(
 
 def _check_place(where: str, chrom: str, rows: Rows, lengths: Mapping[str, int] | None, path: Path) -> None:
     if lengths is not None and chrom not in lengths:
-        other = chrom.removeprefix("chr") if chrom.startswith("chr") else f"chr{chrom}"
-        if other in lengths:
-            raise JaxepiError(f"{where}: {chrom!r} is called {other!r} in the FASTA: add {_NO_PREFIX_HELP}")
+        other = other_name(chrom, lengths)
+        if other is not None:
+            raise JaxepiError(naming_error(where, chrom, "the FASTA", other, PREFIX_OPTIONS))
         known = ", ".join(list(lengths)[:3]) + (" …" if len(lengths) > 3 else "")
         raise JaxepiError(
             f"{where}: chromosome {chrom!r} is not in the FASTA ({known}): use the genome of the profiles, or leave "

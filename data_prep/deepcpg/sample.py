@@ -30,6 +30,7 @@ from data_prep.build.synthetic import (
     run_sample,
     write_fasta,
 )
+from data_prep.deepcpg import command
 from jaxepi.errors import JaxepiError
 
 FORMAT = 1  # raised when the same arguments would give other files
@@ -155,11 +156,12 @@ def arguments(raw: Path) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
     return run_sample(
-        "deepcpg",
+        "deepcpg-sample",
         argv,
         Size("megabases", 3.0, "size of the genome in Mb"),
         about=__doc__.splitlines()[0],
         headline=f"{len(cell_names())} cells",
         prepare=prepare,
+        command=command.main,
         arguments=arguments,
     )

@@ -8,9 +8,11 @@ import numpy as np
 from data_prep.deepcpg.recipe import SiteTable
 from data_prep.deepcpg.store import CellStore
 from data_prep.sources import regions
-from data_prep.sources.chroms import harmonise
-from data_prep.sources.intervals import Intervals
+from data_prep.sources.preflight import check_naming
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.intervals import Intervals
+from jaxepi.text_files import read_bed
 
 REST, NONE = "rest", "none"
 # Hold-out of the DeepCpG paper.
@@ -20,6 +22,7 @@ PAPER_SPLITS = {
     "test": ("2", "4", "6", "8", "10", "12"),
 }
 _NO_END = 2**31 - 1
+_PROFILES = "a profile"
 _LOOKED_AT = 1 << 20
 
 
@@ -55,30 +58,6 @@ def choose_sites(
             f"no site is left: none was observed in {least} or more of {len(store)} cells, so lower --cpg-cov"
         )
     return chosen
-
-
-def check_naming(path: Path, chroms: Iterable[str], known: Iterable[str]) -> None:
-    """Refuses a file that calls a chromosome `1` where others call it `chr1`: its rows would never be found.
-
-    Args:
-        path: the file.
-        chroms: its chromosomes.
-        known: those of the other files.
-
-    Raises:
-        JaxepiError: if none of its chromosomes is known, and one is known under the other name.
-    """
-    chroms, known = sorted(chroms), sorted(known)
-    plain = {harmonise(chrom, "strip"): chrom for chrom in known}
-    if set(chroms) & set(known):
-        return
-    for chrom in chroms:
-        other = plain.get(harmonise(chrom, "strip"))
-        if other is not None:
-            raise JaxepiError(
-                f"{path} names {chrom!r} what other files call {other!r}: add --chrom-prefix add (all become chrN) or "
-                "--chrom-prefix strip (all become N)"
-            )
 
 
 def split_by_chromosome(
@@ -139,10 +118,9 @@ def split_by_regions(path: Path, sites: Mapping[str, np.ndarray], prefix: str) -
     Raises:
         JaxepiError: regions of two splits that overlap, or a split without a site.
     """
-    lengths = {span.chrom: _NO_END for span in regions.read_blocks(path, prefix)}
-    check_naming(path, lengths, sites)
+    lengths = {row.interval.chrom: _NO_END for row in read_bed(path, prefix)}
+    check_naming(path, lengths, _PROFILES, sites)
     spans = regions.split_by_regions(path, lengths, prefix)
-    _check_apart(path, spans)
     tables: dict[str, dict[str, np.ndarray]] = {}
     for split, own in spans.items():
         inside = {chrom: np.zeros(len(of_chrom), bool) for chrom, of_chrom in sites.items()}
@@ -158,27 +136,11 @@ def split_by_regions(path: Path, sites: Mapping[str, np.ndarray], prefix: str) -
     return {split: SiteTable(own) for split, own in tables.items()}
 
 
-def _check_apart(path: Path, spans: Mapping[str, Sequence[regions.Span]]) -> None:
-    """Refuses regions of different splits with a common base: a site would be trained on and tested."""
-    together = sorted((s.chrom, s.start, s.end, split) for split, own in spans.items() for s in own)
-    reach: dict[str, dict[str, int]] = {}
-    for chrom, start, end, split in together:
-        ends = reach.setdefault(chrom, {})
-        other = next((name for name, last in ends.items() if name != split and last > start), None)
-        if other is not None:
-            raise JaxepiError(
-                f"{path}: {chrom}:{start}-{end} of split {split!r} overlaps a region of {other!r}: keep splits apart"
-            )
-        ends[split] = max(end, ends.get(split, 0))
-
-
 def read_annotation(path: Path, prefix: str, sites: Iterable[str], least: int = 0) -> Intervals:
     """Regions of a BED file, those shorter than `least` bp extended; `sites` are the chromosomes of the dataset."""
-    spans: dict[str, list[tuple[int, int]]] = {}
-    for span in regions.read_blocks(path, prefix):
-        spans.setdefault(span.chrom, []).append((span.start, span.end))
-    check_naming(path, spans, sites)
-    return Intervals(spans, least)
+    annotated = Intervals.of(row.interval for row in read_bed(path, prefix))
+    check_naming(path, annotated.present, _PROFILES, sites)
+    return annotated.extended(least)
 
 
 def check_cells(store: CellStore, splits: Mapping[str, SiteTable]) -> None:

@@ -2,35 +2,40 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data_prep.build import dataset
-from data_prep.build.options import add_running_options, execution_of
-from data_prep.build.quiet import NEEDED, require
-from data_prep.melody.recipe import DYAD_MODES, VALUE_DTYPES, MelodyRecipe
+from data_prep.build.options import (
+    SPACE_FACTOR,
+    Help,
+    add_chrom_prefix,
+    add_extra_chroms,
+    add_output_options,
+    add_running_options,
+    check_least,
+    check_running,
+    execution_of,
+    made_before,
+    parse_options,
+    refuse_beside,
+    refuse_unused,
+)
+from data_prep.melody.recipe import DYAD_MODES, SCALES, VALUE_DTYPES, MelodyRecipe
 from data_prep.sources import preflight, regions
-from data_prep.sources.chroms import PREFIX_MODES, harmonise_all
 from data_prep.sources.genome import Genome
 from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
+from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.intervals import Interval, Intervals
+from jaxepi.text_files import read_bed
 
 # Shares of recordless CpGs and of off-CpG values above which the user should look at the files.
 _MANY_RECORDLESS = 0.5
-_SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
 _HOWS = "tiles, random:N or blocks"
-
-
-class _Help(argparse.HelpFormatter):
-    """Shows the defaults that say something, lists as they are typed."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        default = " ".join(action.default) if isinstance(action.default, list) else action.default
-        plain = default in (None, "", False, argparse.SUPPRESS)
-        return str(action.help) if plain else f"{action.help} (default: {default})"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m data_prep melody",
         description="Makes a TFRecord dataset (TFDS layout) of genome windows with the values of methylation tracks.",
-        formatter_class=_Help,
+        formatter_class=Help,
     )
     _add_inputs(p.add_argument_group("input"))
     _add_windows(p.add_argument_group("windows and splits"))
@@ -50,7 +55,10 @@ def parser() -> argparse.ArgumentParser:
 def _add_inputs(g: Any) -> None:
     g.add_argument("--fasta", required=True, help="genome, FASTA, plain or block-gzipped")
     g.add_argument(
-        "--bigwigs", nargs="+", default=[], metavar="FILE", help="one BigWig a track, values 0 to 1, -1 = no coverage"
+        "--bigwigs", nargs="+", default=[], metavar="FILE", help="one BigWig a track, -1 = no coverage; see --scale"
+    )
+    g.add_argument(
+        "--scale", choices=SCALES, default="fraction", help="what the tracks hold: 0 to 1, or percent, 0 to 100"
     )
     g.add_argument(
         "--bigwigs-dir", metavar="DIR", help="folder in which track files are looked up by name or part of a name"
@@ -58,18 +66,8 @@ def _add_inputs(g: Any) -> None:
     g.add_argument(
         "--tracks", metavar="CSV", help="table with the columns name,file (or track_name,bigwig_file), a row a track"
     )
-    g.add_argument(
-        "--chrom-prefix",
-        choices=PREFIX_MODES,
-        default="as-is",
-        help="bring the chromosome names of all files to chrN (add) or N (strip)",
-    )
-    g.add_argument(
-        "--extra-chroms",
-        choices=preflight.EXTRA_MODES,
-        default="error",
-        help="what to do with chromosomes that a track has and the FASTA lacks",
-    )
+    add_chrom_prefix(g)
+    add_extra_chroms(g, "a track")
 
 
 def _add_windows(g: Any) -> None:
@@ -126,7 +124,7 @@ def _add_windows(g: Any) -> None:
 
 
 def _add_records(g: Any) -> None:
-    g.add_argument("--out", required=True, metavar="DIR", help="folder of the dataset; made whole or not at all")
+    add_output_options(g)
     g.add_argument(
         "--dyads",
         choices=DYAD_MODES,
@@ -134,14 +132,13 @@ def _add_records(g: Any) -> None:
         help="both: a CpG recorded at one letter counts at both; as-recorded: as the original reads it",
     )
     g.add_argument("--value-dtype", choices=VALUE_DTYPES, default="float32", help="float16 halves the size, 3 digits")
-    g.add_argument("--overwrite", action="store_true", help="replace what lies at --out")
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args = parser().parse_args(argv)
-    require(*NEEDED, *(["apache_beam"] if args.beam_runner else []))
-    _check_numbers(args)
+    args, typed = parse_options(parser(), argv)
+    _check_options(args, typed)
+    check_running(args)
     genome = Genome(args.fasta, args.chrom_prefix)
     tracks = resolve_tracks(args.bigwigs, args.bigwigs_dir, args.tracks)
     lengths = _check_tracks(args, genome, tracks)
@@ -149,12 +146,9 @@ def main(argv: Sequence[str]) -> int:
     _warn_uncovered(spans, lengths)
     inputs = dataset.describe_inputs(_input_files(args, genome, tracks))
     arguments = _arguments(args, tracks)
-    if not args.overwrite:
-        there = dataset.existing(Path(args.out), MelodyRecipe.name, arguments, inputs)
-        if there is not None:
-            print(f"{there.path} is there already, made with the same arguments from the same files: nothing to do")
-            return 0
-    windows = _windows(args, genome, spans)
+    if made_before(args, MelodyRecipe.name, arguments, inputs):
+        return 0
+    windows, placement = _windows(args, genome, spans)
     recipe = MelodyRecipe(
         genome,
         TrackReader(tracks, args.chrom_prefix),
@@ -164,23 +158,36 @@ def main(argv: Sequence[str]) -> int:
         value_dtype=args.value_dtype,
         max_n_fraction=args.max_n_fraction,
         drop_empty=args.drop_empty,
+        scale=args.scale,
+        placement=placement,
     )
     count = sum(map(len, windows.values()))
-    dataset.require_space(Path(args.out), int(_SPACE_FACTOR * count * recipe.bytes_per_record()))
+    dataset.require_space(Path(args.out), int(SPACE_FACTOR * count * recipe.bytes_per_record()))
     execution = execution_of(args)
     built = dataset.build(recipe, Path(args.out), arguments, inputs, execution)
     _report(built)
     return 0
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
-    for name in ("window", "stride"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise JaxepiError(f"--{name} is {value}: a positive number of bp was expected")
-    if args.processes < 0:
-        raise JaxepiError(f"--processes is {args.processes}: 0 (all cores) or a positive number was expected")
-    if args.max_n_fraction <= 0:
+def _check_options(args: argparse.Namespace, typed: Collection[str]) -> None:
+    """Numbers, and options that would do nothing."""
+    hows = {word.rpartition("=")[2].partition(":")[0] for word in args.windows}
+    tiled = "tiles" in hows or all("=" in word for word in args.windows)  # splits without a word are tiled
+    refuse_unused(
+        typed,
+        [
+            ("random" in hows, "--windows random:N", ["seed"]),
+            (tiled, "--windows tiles", ["stride"]),
+            ("blocks" in hows, "--windows blocks", ["blocks"]),
+            (args.blacklist is not None, "--blacklist", ["blacklist_treatment"]),
+        ],
+    )
+    if args.regions:
+        refuse_beside(typed, "--regions", ["valid_chroms", "test_chroms", "drop_chroms"])
+    check_least(args, {"window": 1, "stride": 1, "seed": 0})
+    if args.seed >= 1 << 32:
+        raise JaxepiError(f"--seed is {args.seed}: a number below {1 << 32} was expected")
+    if not args.max_n_fraction > 0:
         raise JaxepiError(
             f"--max-n-fraction is {args.max_n_fraction}: a share above 0 was expected, 1 leaves out windows of N only"
         )
@@ -200,7 +207,7 @@ def _named(chroms: Sequence[str]) -> list[str]:
     return [] if list(chroms) == ["none"] else list(chroms)
 
 
-def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[regions.Span]]:
+def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[Interval]]:
     if args.regions:
         spans = regions.split_by_regions(args.regions, genome.lengths, args.chrom_prefix)
         if not spans:
@@ -214,7 +221,7 @@ def _spans(args: argparse.Namespace, genome: Genome) -> dict[str, list[regions.S
     return spans
 
 
-def _warn_uncovered(spans: dict[str, list[regions.Span]], lengths: dict[str, dict[str, int]]) -> None:
+def _warn_uncovered(spans: dict[str, list[Interval]], lengths: dict[str, dict[str, int]]) -> None:
     bare = sorted(preflight.uncovered_chromosomes(spans, lengths))
     if bare:
         print(
@@ -252,6 +259,7 @@ def _arguments(args: argparse.Namespace, tracks: Sequence[TrackFile]) -> dict[st
         "drop_empty": args.drop_empty,
         "dyads": args.dyads,
         "value_dtype": args.value_dtype,
+        "scale": None if args.scale == "fraction" else args.scale,  # as in datasets from before there was a choice
     }
 
 
@@ -273,29 +281,55 @@ def _how(args: argparse.Namespace, splits: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
+def _blacklist(args: argparse.Namespace, genome: Genome) -> Intervals:
+    path = Path(args.blacklist)
+    blacklist = Intervals.of(row.interval for row in read_bed(path, args.chrom_prefix))
+    elsewhere = regions.check_inside(path, blacklist, genome.lengths)
+    if elsewhere:
+        _warn(f"{elsewhere} regions of {path} lie on chromosomes that {genome.path} lacks")
+    return blacklist
+
+
+def _blocks(args: argparse.Namespace, genome: Genome) -> tuple[list[Interval], int]:
+    """Blocks on chromosomes of the genome, and how many are on others."""
+    path = Path(args.blocks)
+    blocks = regions.read_blocks(path, args.chrom_prefix)
+    elsewhere = regions.check_inside(path, Intervals.of(blocks), genome.lengths)
+    if elsewhere:
+        _warn(f"{elsewhere} blocks of {path} lie on chromosomes that {genome.path} lacks and get no window")
+    return [block for block in blocks if block.chrom in genome.lengths], elsewhere
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
 def _windows(
-    args: argparse.Namespace, genome: Genome, spans: dict[str, list[regions.Span]]
-) -> dict[str, regions.Windows]:
-    blacklist = regions.Blacklist.from_bed(args.blacklist, args.chrom_prefix) if args.blacklist else None
+    args: argparse.Namespace, genome: Genome, spans: dict[str, list[Interval]]
+) -> tuple[dict[str, regions.Windows], dict[str, dict[str, int]]]:
+    """Windows per split, and counts per split of what got none."""
+    blacklist = _blacklist(args, genome) if args.blacklist else None
     drop = blacklist if args.blacklist_treatment == "drop" else None
-    made = {}
+    made: dict[str, regions.Windows] = {}
+    counts: dict[str, dict[str, int]] = {}
     for split, how in _how(args, list(spans)).items():
+        counts[split] = {}
         if how.startswith("random:"):
             windows, _ = regions.draw(spans[split], args.window, int(how.removeprefix("random:")), args.seed, drop)
         elif how == "blocks":
-            blocks = regions.read_blocks(args.blocks, args.chrom_prefix)
-            windows, outside = regions.centre_on_blocks(blocks, spans[split], args.window, genome.lengths)
-            if outside:
-                print(
-                    f"warning: {outside} blocks of {split} are too near a chromosome end for a window", file=sys.stderr
-                )
+            blocks, elsewhere = _blocks(args, genome)
+            windows, at_ends = regions.centre_on_blocks(blocks, spans[split], args.window, genome.lengths)
+            if at_ends:
+                _warn(f"{at_ends} blocks of {split} are too near a chromosome end for a window")
+            counts[split] |= {"blocks_at_ends": at_ends, "blocks_elsewhere": elsewhere}
         else:
             windows = regions.tile(spans[split], args.window, args.stride or args.window)
         windows = windows.sorted()
         if blacklist is not None:
-            touched = blacklist.mark(windows, args.window)
+            touched = regions.mark(windows, args.window, blacklist)
             if drop is not None:
                 windows = windows.take(~touched)
+                counts[split]["left_out_blacklist"] = int(touched.sum())
             else:
                 windows = regions.Windows(windows.chroms, windows.chrom_id, windows.start, touched)
         if not len(windows):
@@ -304,7 +338,7 @@ def _windows(
                 "--window or other regions"
             )
         made[split] = windows
-    return made
+    return made, counts
 
 
 def _report(built: dataset.Built) -> None:
@@ -313,7 +347,7 @@ def _report(built: dataset.Built) -> None:
         letters = max(counts["cpg_letters"], 1)
         recordless = np.array(counts["cpg_letters_recordless"]) / letters
         uncovered = np.array(counts["uncovered"]) / letters
-        left_out = counts["left_out_n"] + counts["left_out_empty"]
+        left_out = sum(counts.get(f"left_out_{why}", 0) for why in ("n", "empty", "blacklist"))
         bases = counts["records"] * manifest["window"]
         print(
             f"{split}: {counts['records']} windows ({left_out} left out) in {counts['shards']} shard(s), "

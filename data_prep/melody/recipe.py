@@ -14,10 +14,12 @@ from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, 
 from data_prep.sources.genome import Genome
 from data_prep.sources.regions import Windows
 from data_prep.sources.tracks import TrackReader
+from jaxepi.errors import JaxepiError
 from jaxepi.sequence import C, G, N, is_cpg
 
 DYAD_MODES = ("both", "as-recorded")
 VALUE_DTYPES = ("float32", "float16")
+SCALES = {"fraction": 1.0, "percent": 100.0}
 UNCOVERED = -1.0
 LARGEST_UINT16_WINDOW = 65535
 WINDOWS_PER_BLOCK = 256
@@ -61,7 +63,9 @@ class Sites:
         return dense
 
 
-def read_sites(reader: TrackReader, chrom: str, start: int, codes: np.ndarray, dyads: str) -> Sites:
+def read_sites(
+    reader: TrackReader, chrom: str, start: int, codes: np.ndarray, dyads: str, scale: str = "fraction"
+) -> Sites:
     """Reads all tracks over a stretch, one after the other, and keeps the recorded bases.
 
     Args:
@@ -70,6 +74,10 @@ def read_sites(reader: TrackReader, chrom: str, start: int, codes: np.ndarray, d
         start: first base.
         codes: base codes (n,) of the stretch.
         dyads: `both` gives a letter of a CpG without a record the value of the other letter; `as-recorded` does not.
+        scale: what the tracks hold, fraction (0 to 1) or percent (0 to 100); -1 is a CpG without coverage in both.
+
+    Raises:
+        JaxepiError: a value that is neither on the scale nor -1; the sentence names file and place.
     """
     size = len(codes)
     first = np.flatnonzero((codes[:-1] == C) & (codes[1:] == G))
@@ -84,13 +92,33 @@ def read_sites(reader: TrackReader, chrom: str, start: int, codes: np.ndarray, d
             dense[first + 1] = np.where(np.isnan(right), left, right)
         position = _recorded(dense, letters)
         recorded[position] = True
-        kept.append((position.astype(np.int32), dense[position]))
+        values = dense[position]
+        uncovered = values == UNCOVERED
+        if not ((values >= 0) & (values <= SCALES[scale]) | uncovered).all():
+            raise _off_scale(reader, track, chrom, start, size, scale)
+        if scale == "percent":
+            values = np.where(uncovered, values, values / np.float32(SCALES[scale]))
+        kept.append((position.astype(np.int32), values))
     position = np.flatnonzero(recorded)
     row = np.cumsum(recorded, dtype=np.int32) - 1
     value = np.full((len(position), len(reader)), np.nan, np.float32)
     for track, (own, values) in enumerate(kept):
         value[row[own], track] = values
     return _merge_dyads(position, value, first, size)
+
+
+def _off_scale(reader: TrackReader, track: int, chrom: str, start: int, size: int, scale: str) -> JaxepiError:
+    """The sentence for the first value of a stretch that is not on the scale."""
+    values, most = reader.read(track, chrom, start, start + size), SCALES[scale]
+    allowed = np.isnan(values) | (values == UNCOVERED) | ((values >= 0) & (values <= most))
+    place = int(np.flatnonzero(~allowed)[0])
+    at, value = start + place, values[place]
+    percent = most < value <= SCALES["percent"]
+    remedy = "are these percentages? Then add --scale percent" if percent else "mend the track"
+    return JaxepiError(
+        f"{reader.tracks[track].path} has the value {value:g} at {chrom}:{at}-{at + 1}, where 0 to {most:g}, or -1 for "
+        f"no coverage, was expected: {remedy}"
+    )
 
 
 def _recorded(dense: np.ndarray, letters: np.ndarray) -> np.ndarray:
@@ -130,6 +158,8 @@ class MelodyRecipe(Recipe):
         value_dtype: str = "float32",
         max_n_fraction: float = 1.0,
         drop_empty: bool = False,
+        scale: str = "fraction",
+        placement: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         """Args:
         genome: base codes.
@@ -140,10 +170,13 @@ class MelodyRecipe(Recipe):
         value_dtype: of `value`; float16 halves the records and rounds to 3 digits.
         max_n_fraction: windows whose share of N reaches this are left out; above 1 keeps all.
         drop_empty: leave out windows without a recorded CpG.
+        scale: see `read_sites`.
+        placement: counts per split of what got no window, for the manifest.
         """
         self.genome, self.reader, self.windows, self.window = genome, reader, dict(windows), window
         self.dyads, self.value_dtype = dyads, value_dtype
-        self.max_n_fraction, self.drop_empty = max_n_fraction, drop_empty
+        self.max_n_fraction, self.drop_empty, self.scale = max_n_fraction, drop_empty, scale
+        self.placement = {split: dict(counts) for split, counts in (placement or {}).items()}
 
     def features(self) -> dict[str, Feature]:
         position = "uint16" if self.window <= LARGEST_UINT16_WINDOW else "int32"
@@ -178,7 +211,7 @@ class MelodyRecipe(Recipe):
             low = max(int(starts[group[0]]) - 1, 0)
             high = min(int(starts[group[-1]]) + self.window + 1, self.genome.lengths[chrom])
             codes = self.genome.codes(chrom, low, high)
-            sites = read_sites(self.reader, chrom, low, codes, self.dyads)
+            sites = read_sites(self.reader, chrom, low, codes, self.dyads, self.scale)
             for i in group:
                 offset = int(starts[i]) - low
                 own_codes = codes[offset : offset + self.window]
@@ -255,7 +288,11 @@ class MelodyRecipe(Recipe):
             "tracks": [track.name for track in self.reader.tracks],
             "value_dtype": self.value_dtype,
             **maxima.maxima,
-            "splits": {split: {n: np.asarray(c).tolist() for n, c in t.sums.items()} for split, t in tallies.items()},
+            "splits": {
+                split: {name: np.asarray(count).tolist() for name, count in tally.sums.items()}
+                | self.placement.get(split, {})
+                for split, tally in tallies.items()
+            },
         }
 
     def bytes_per_record(self) -> int:

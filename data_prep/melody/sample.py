@@ -30,6 +30,7 @@ from data_prep.build.synthetic import (
     stretches,
     write_fasta,
 )
+from data_prep.melody import command
 from jaxepi.errors import JaxepiError
 
 # Shares of the genome; chr10 and chr8, chr9 are the validation and test chromosomes of the paper.
@@ -166,11 +167,12 @@ def arguments(raw: Path) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
     return run_sample(
-        "melody",
+        "melody-sample",
         argv,
         Size("megabases", 12.0, "size of the genome in Mb"),
         about=__doc__.splitlines()[0],
         headline=f"synthetic genome of {{}} Mb and {len(TRACKS)} tracks",
         prepare=prepare,
+        command=command.main,
         arguments=arguments,
     )

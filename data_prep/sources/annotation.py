@@ -4,14 +4,16 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.sources.chroms import harmonise
-from data_prep.sources.text_tables import read_lines, read_rows
+from data_prep.sources.text_tables import read_rows
+from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
+from jaxepi.text_files import read_lines
 
 ALL_BIOTYPES = "all"
 VERSION_MODES = ("strip", "keep")
 _ATTRIBUTE = re.compile(r'(\w+) "?([^";]*)"?')
 _TYPES = ("transcript_type", "transcript_biotype", "gene_type", "gene_biotype")
+_UNTYPED = "without one"
 _VERSION = re.compile(r"\.\d+(?=$|_)")
 
 
@@ -38,8 +40,9 @@ def read_gtf(
 
     Args:
         path: GTF, gzipped or not; its rows `transcript` are used.
-        prefix: see `data_prep.sources.chroms.harmonise`.
-        biotype: of the transcripts that count (of the gene where transcripts have none); `all` takes all.
+        prefix: see `jaxepi.chroms.harmonise`.
+        biotype: of the transcripts that count (of the gene where transcripts have none); `all` takes all. Transcripts
+            without one count with `all` only.
         versions: see `gene_name`.
 
     Raises:
@@ -59,8 +62,8 @@ def read_gtf(
             continue
         attributes = dict(_ATTRIBUTE.findall(cells[8]))
         own_type = next((attributes[name] for name in _TYPES if name in attributes), None)
-        if own_type is not None and biotype not in (ALL_BIOTYPES, own_type):
-            others.add(own_type)
+        if biotype not in (ALL_BIOTYPES, own_type):
+            others.add(own_type or _UNTYPED)
             continue
         try:
             gene, start, end = attributes["gene_id"], int(cells[3]) - 1, int(cells[4])
@@ -71,6 +74,11 @@ def read_gtf(
         minus = cells[6] == "-"
         tss = Tss(harmonise(cells[0], prefix), end - 1 if minus else start, minus)
         found.setdefault(gene_name(gene, versions), []).append((start - end, tss))
+    if others == {_UNTYPED}:
+        raise JaxepiError(
+            f"{path} has transcripts without a biotype ({', '.join(_TYPES)}), so --biotype {biotype} chooses none: use "
+            "--biotype all"
+        )
     if not found:
         have = f"only transcripts of the biotypes {', '.join(sorted(others)[:5])}" if others else "no row `transcript`"
         raise JaxepiError(f"{path} has {have}: GTF with transcripts of --biotype {biotype} was expected")

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from data_prep.sources.chroms import harmonise_all
 from jaxepi import genome
+from jaxepi.chroms import harmonise_all
 
 
 class Genome:
@@ -16,7 +16,7 @@ class Genome:
 
         Args:
             path: FASTA, plain or block-gzipped.
-            prefix: see `data_prep.sources.chroms.harmonise`.
+            prefix: see `jaxepi.chroms.harmonise`.
 
         Raises:
             JaxepiError: see `jaxepi.genome.Genome`.

@@ -1,11 +1,11 @@
 """Checks before any work: do genome, tracks and splits belong together? Each finding is one sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from data_prep.sources.chroms import harmonise
-from data_prep.sources.regions import Span
+from jaxepi.chroms import PREFIX_OPTIONS, misnamed, naming_error, other_name
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 # Length of chromosome 1 tells the build.
 _BUILDS = {
@@ -16,7 +16,6 @@ _BUILDS = {
     195471971: "mm10",
     195154279: "mm39",
 }
-EXTRA_MODES = ("error", "ignore")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -43,7 +42,7 @@ def check_track(fasta: Path, genome: Mapping[str, int], track: Path, lengths: Ma
     """
     shared = [c for c in lengths if c in genome]
     if not shared:
-        _check_naming(fasta, genome, track, lengths)
+        check_naming(track, lengths, fasta, genome)
         raise JaxepiError(
             f"{track} ({_some(list(lengths))}) and {fasta} ({_some(list(genome))}) share no chromosome: "
             "use files of the same genome"
@@ -62,16 +61,26 @@ def check_track(fasta: Path, genome: Mapping[str, int], track: Path, lengths: Ma
         )
 
 
-def _check_naming(fasta: Path, genome: Mapping[str, int], track: Path, lengths: Mapping[str, int]) -> None:
-    if {harmonise(c, "strip") for c in genome} & {harmonise(c, "strip") for c in lengths}:
-        raise JaxepiError(
-            f"{fasta} calls its chromosomes {_some(list(genome))} and {track} calls them {_some(list(lengths))}: "
-            "add --chrom-prefix add (all become chrN) or --chrom-prefix strip (all become N)"
-        )
+def check_naming(path: Path, chroms: Iterable[str], where: object, known: Iterable[str]) -> None:
+    """Refuses a file that calls a chromosome `1` where others call it `chr1`: its rows would never be found.
+
+    Args:
+        path: the file.
+        chroms: its chromosomes.
+        where: the file, or files, that know others.
+        known: the chromosomes of these.
+
+    Raises:
+        JaxepiError: if none of its chromosomes is known, and one is known under the other name.
+    """
+    chroms, known = sorted(chroms), set(known)
+    wrong = None if known.intersection(chroms) else misnamed(chroms, known)
+    if wrong is not None:
+        raise JaxepiError(naming_error(path, wrong[0], where, wrong[1], PREFIX_OPTIONS))
 
 
 def check_splits(
-    fasta: Path, genome: Mapping[str, int], spans: Mapping[str, Sequence[Span]], named: Mapping[str, Sequence[str]]
+    fasta: Path, genome: Mapping[str, int], spans: Mapping[str, Sequence[Interval]], named: Mapping[str, Sequence[str]]
 ) -> None:
     """Every split has somewhere to lie.
 
@@ -88,12 +97,13 @@ def check_splits(
         lacking = [c for c in chroms if c not in genome]
         if not lacking:
             continue
-        other = harmonise(lacking[0], "strip") if lacking[0].startswith("chr") else f"chr{lacking[0]}"
-        if other in genome:
-            hint = f"--chrom-prefix {'add' if lacking[0].startswith('chr') else 'strip'}, or --{option} {other}"
-        else:
-            hint = f"name chromosomes of this file with --{option}, or leave the split out with --{option} none"
-        raise JaxepiError(f"--{option} names {lacking[0]}, but {fasta} has {_some(sorted(genome))}: {hint}")
+        other = other_name(lacking[0], genome)
+        if other is not None:
+            raise JaxepiError(naming_error(f"--{option}", lacking[0], fasta, other, PREFIX_OPTIONS))
+        raise JaxepiError(
+            f"--{option} names {lacking[0]}, but {fasta} has {_some(sorted(genome))}: name chromosomes of this file "
+            f"with --{option}, or leave the split out with --{option} none"
+        )
     for split, own in spans.items():
         if not own:
             raise JaxepiError(
@@ -101,7 +111,7 @@ def check_splits(
             )
 
 
-def uncovered_chromosomes(spans: Mapping[str, Sequence[Span]], tracks: Mapping[str, Mapping[str, int]]) -> set[str]:
+def uncovered_chromosomes(spans: Mapping[str, Sequence[Interval]], tracks: Mapping[str, Mapping[str, int]]) -> set[str]:
     """Chromosomes of the splits that no track has: their windows would hold no value at all."""
     covered = {chrom for lengths in tracks.values() for chrom in lengths}
     return {span.chrom for own in spans.values() for span in own} - covered

@@ -1,30 +1,21 @@
 """Where windows lie: splits by chromosome or by BED, and tiles, seeded random draws or given blocks inside them."""
 
-import csv
-import gzip
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.sources.chroms import harmonise
+from data_prep.sources.text_tables import read_rows
+from jaxepi.chroms import PREFIX_OPTIONS, harmonise, misnamed, naming_error, other_name
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval, Intervals, make_interval
+from jaxepi.text_files import read_bed
 
 # Hold-out of the Melody paper: chr10 validates, chr8 and chr9 test, chrY is in no split.
 PAPER_VALID = ("chr10",)
 PAPER_TEST = ("chr8", "chr9")
 PAPER_DROP = ("chrY",)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of a chromosome that windows may lie in, 0-based half-open."""
-
-    chrom: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ def make_windows(places: Sequence[tuple[str, int]]) -> Windows:
 
 def split_by_chromosome(
     lengths: Mapping[str, int], valid: Sequence[str], test: Sequence[str], drop: Sequence[str]
-) -> dict[str, list[Span]]:
+) -> dict[str, list[Interval]]:
     """Whole chromosomes per split: the named ones for valid and test, the rest for train; sorted by name.
 
     A split for which no chromosome is named does not exist.
@@ -70,38 +61,87 @@ def split_by_chromosome(
         raise JaxepiError(f"{both[0]} is in --valid-chroms and in --test-chroms: a chromosome belongs to one split")
     held_out = {"valid": set(valid), "test": set(test)}
     rest = set(lengths) - set(valid) - set(test) - set(drop)
-    spans = {"train": [Span(c, 0, lengths[c]) for c in sorted(rest)]}
+    spans = {"train": [Interval(c, 0, lengths[c]) for c in sorted(rest)]}
     for split, named in held_out.items():
         if named:
-            spans[split] = [Span(c, 0, lengths[c]) for c in sorted(named - set(drop)) if c in lengths]
+            spans[split] = [Interval(c, 0, lengths[c]) for c in sorted(named - set(drop)) if c in lengths]
     return spans
 
 
-def split_by_regions(path: str | Path, lengths: Mapping[str, int], prefix: str = "as-is") -> dict[str, list[Span]]:
-    """Spans per split from a BED file whose fourth column names the split, in the order of the file."""
-    spans: dict[str, list[Span]] = {}
-    for number, chrom, start, end, rest in _bed_rows(Path(path)):
-        chrom = harmonise(chrom, prefix)
-        if not rest:
-            raise JaxepiError(
-                f"{path} line {number} has three columns: the fourth must name the split (train, valid, test)"
-            )
-        if chrom not in lengths or end > lengths[chrom]:
+def split_by_regions(path: str | Path, lengths: Mapping[str, int], prefix: str = "as-is") -> dict[str, list[Interval]]:
+    """Intervals per split from a BED file whose fourth column names the split, in the order of the file.
+
+    Raises:
+        JaxepiError: a row without a split or beyond a chromosome, or regions of two splits that overlap.
+    """
+    spans: dict[str, list[Interval]] = {}
+    for number, interval, rest in read_bed(Path(path), prefix):
+        chrom = interval.chrom
+        if not rest or not rest[0]:
+            raise JaxepiError(f"{path} line {number} names no split: the fourth column must (train, valid, test)")
+        other = other_name(chrom, lengths)
+        if other is not None:
+            raise JaxepiError(naming_error(f"{path} line {number}", chrom, "the FASTA", other, PREFIX_OPTIONS))
+        if chrom not in lengths or interval.end > lengths[chrom]:
             have = f"{lengths[chrom]} bases long" if chrom in lengths else "not in the FASTA file"
-            raise JaxepiError(
-                f"{path} line {number} says {chrom}:{start}-{end}, but {chrom} is {have}: use the same genome build"
-            )
-        spans.setdefault(rest[0], []).append(Span(chrom, start, end))
+            raise JaxepiError(f"{path} line {number} says {interval}, but {chrom} is {have}: use the same genome build")
+        spans.setdefault(rest[0], []).append(interval)
+    _check_apart(path, spans)
     return spans
 
 
-def tile(spans: Sequence[Span], window: int, stride: int) -> Windows:
+def _check_apart(path: str | Path, spans: Mapping[str, Sequence[Interval]]) -> None:
+    """Refuses regions of different splits with a common base: it would be trained on and tested."""
+    together = sorted((*interval, split) for split, own in spans.items() for interval in own)
+    reach: dict[str, dict[str, Interval]] = {}  # chromosome -> split -> the interval of it that ends last
+    for chrom, start, end, split in together:
+        last = reach.setdefault(chrom, {})
+        other = next((name for name, region in last.items() if name != split and region.end > start), None)
+        if other is not None:
+            raise JaxepiError(
+                f"{path}: {chrom}:{start}-{end} of split {split!r} overlaps {last[other]} of split {other!r}: keep "
+                "splits apart"
+            )
+        if split not in last or end > last[split].end:
+            last[split] = Interval(chrom, start, end)
+
+
+def check_inside(path: Path, intervals: Intervals, lengths: Mapping[str, int]) -> int:
+    """Checks intervals of a file against the chromosomes of the genome.
+
+    Returns:
+        How many lie on chromosomes that the genome does not have.
+
+    Raises:
+        JaxepiError: none at all, one beyond the end of its chromosome, a chromosome that the genome knows under its
+            other name, or no chromosome that it knows.
+    """
+    if not len(intervals):
+        raise JaxepiError(f"{path} holds no region: lines with chromosome, start and end were expected")
+    wrong = misnamed(intervals.present, lengths)
+    if wrong is not None:
+        raise JaxepiError(naming_error(path, wrong[0], "the FASTA", wrong[1], PREFIX_OPTIONS))
+    ends = np.array([lengths.get(chrom, -1) for chrom in intervals.chroms], np.int64)[intervals.chrom_id]
+    unknown = ends < 0
+    if unknown.all():
+        some = ", ".join(intervals.present[:3])
+        raise JaxepiError(f"{path} names {some}, none of which is in the FASTA: use the same genome build")
+    beyond = np.flatnonzero(~unknown & (intervals.end > ends))
+    if len(beyond):
+        region = intervals[int(beyond[0])]
+        raise JaxepiError(
+            f"{path} says {region}, but {region.chrom} is {lengths[region.chrom]} bases long: use the same genome build"
+        )
+    return int(unknown.sum())
+
+
+def tile(spans: Sequence[Interval], window: int, stride: int) -> Windows:
     """Windows at start, start + stride, … of each span, as long as they end inside it."""
     return make_windows([(s.chrom, start) for s in spans for start in range(s.start, s.end - window + 1, stride)])
 
 
 def draw(
-    spans: Sequence[Span], window: int, count: int, seed: int, blacklist: "Blacklist | None" = None
+    spans: Sequence[Interval], window: int, count: int, seed: int, blacklist: Intervals | None = None
 ) -> tuple[Windows, np.ndarray]:
     """Random windows, in the order of the draws, and the probability of each span.
 
@@ -143,14 +183,14 @@ def draw(
 
 
 def centre_on_blocks(
-    blocks: Sequence[Span], spans: Sequence[Span], window: int, lengths: Mapping[str, int]
+    blocks: Sequence[Interval], spans: Sequence[Interval], window: int, lengths: Mapping[str, int]
 ) -> tuple[Windows, int]:
     """One window per block, centred on it, for the blocks whose centre lies in one of the spans.
 
     Returns:
         The windows in the order of the blocks, and how many were left out because they ran off their chromosome.
     """
-    allowed: dict[str, list[Span]] = {}
+    allowed: dict[str, list[Interval]] = {}
     for span in spans:
         allowed.setdefault(span.chrom, []).append(span)
     places, outside = [], 0
@@ -166,76 +206,30 @@ def centre_on_blocks(
     return make_windows(places), outside
 
 
-def read_blocks(path: str | Path, prefix: str = "as-is") -> list[Span]:
+def read_blocks(path: str | Path, prefix: str = "as-is") -> list[Interval]:
     """Blocks in file order, from BED, or from CSV with columns beginning with `chr`, `start`, `end` (`chr_hg38` …)."""
     path = Path(path)
     if not path.name.removesuffix(".gz").endswith(".csv"):
-        return [Span(harmonise(c, prefix), start, end) for _, c, start, end, _ in _bed_rows(path)]
-    rows = list(csv.DictReader(io.StringIO(_read_text(path))))
-    columns = list(rows[0]) if rows else []
-    # startCpG and endCpG of the published table count CpGs, not bases.
-    bases = [c for c in columns if not c.endswith("CpG")]
-    named = [next((c for c in bases if c.startswith(start)), None) for start in ("chr", "start", "end")]
-    if None in named:
-        raise JaxepiError(f"{path} has the columns {', '.join(columns) or 'none'}: chrom, start and end were expected")
-    try:
-        return [Span(harmonise(r[named[0]], prefix), int(r[named[1]]), int(r[named[2]])) for r in rows]
-    except (TypeError, ValueError) as error:
-        raise JaxepiError(f"{path} holds a start or end that is no number ({error})") from error
-
-
-class Blacklist:
-    """Intervals that windows should not touch."""
-
-    def __init__(self, intervals: Sequence[Span]) -> None:
-        self._by_chrom: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for chrom in {s.chrom for s in intervals}:
-            own = sorted((s.start, s.end) for s in intervals if s.chrom == chrom)
-            starts, ends = np.array(own, np.int64).T
-            self._by_chrom[chrom] = (starts, np.maximum.accumulate(ends))
-
-    @classmethod
-    def from_bed(cls, path: str | Path, prefix: str = "as-is") -> "Blacklist":
-        """Reads a BED file."""
-        return cls([Span(harmonise(c, prefix), s, e) for _, c, s, e, _ in _bed_rows(Path(path))])
-
-    def touches(self, chrom: str, start: np.ndarray, window: int) -> np.ndarray:
-        """Which of the windows (N,) [start, start + window) share a base with an interval: bool (N,)."""
-        if chrom not in self._by_chrom:
-            return np.zeros(len(start), bool)
-        starts, ends = self._by_chrom[chrom]
-        before = np.searchsorted(starts, start + window, side="left") - 1
-        return (before >= 0) & (ends[before] > start)
-
-    def mark(self, windows: Windows, window: int) -> np.ndarray:
-        """`touches` for windows of many chromosomes: bool (N,)."""
-        hit = np.zeros(len(windows), bool)
-        for i, chrom in enumerate(windows.chroms):
-            own = windows.chrom_id == i
-            hit[own] = self.touches(chrom, windows.start[own], window)
-        return hit
-
-
-def _read_text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise JaxepiError(f"{path} cannot be read as text ({error})") from error
-
-
-def _bed_rows(path: Path) -> list[tuple[int, str, int, int, list[str]]]:
-    """(line number, chromosome, start, end, further columns) of each row of a BED file."""
-    rows = []
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        parts = line.split("\t") if "\t" in line else line.split()
+        return [row.interval for row in read_bed(path, prefix)]
+    blocks = []
+    for number, row in read_rows(path):
+        # startCpG and endCpG of the published table count CpGs, not bases.
+        bases = [column for column in row if not column.endswith("CpG")]
+        named = [next((c for c in bases if c.startswith(start)), None) for start in ("chr", "start", "end")]
+        if None in named:
+            raise JaxepiError(f"{path} has the columns {', '.join(row)}: chrom, start and end were expected")
+        chrom, start, end = (row[column] for column in named)
         try:
-            chrom, start, end = parts[0], int(parts[1]), int(parts[2])
-        except (IndexError, ValueError) as error:
-            raise JaxepiError(f"{path} line {number} is not BED (chromosome, start, end): {line[:60]!r}") from error
-        if not 0 <= start < end:
-            raise JaxepiError(f"{path} line {number} has start {start} and end {end}: 0 <= start < end was expected")
-        rows.append((number, chrom, start, end, parts[3:]))
-    return rows
+            blocks.append(make_interval(harmonise(chrom, prefix), start, end))
+        except ValueError as error:
+            raise JaxepiError(f"{path} line {number}: {error}") from None
+    return blocks
+
+
+def mark(windows: Windows, length: int, blacklist: Intervals) -> np.ndarray:
+    """Which of N windows of this length share a base with the blacklist: bool (N,)."""
+    hit = np.zeros(len(windows), bool)
+    for i, chrom in enumerate(windows.chroms):
+        own = windows.chrom_id == i
+        hit[own] = blacklist.touches(chrom, windows.start[own], length)
+    return hit

@@ -1,20 +1,18 @@
 """Large tables of text in blocks of lines, parsed column by column with NumPy; errors name file and line."""
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+from jaxepi.text_files import BOM, UNREADABLE, damaged, is_passed_over, open_bytes, read_lines
 
 _BLOCK_BYTES = 4 << 20
 _WIDEST_FIELD = 256
 _NEWLINE, _TAB, _BLANK, _RETURN, _HASH = b"\n\t \r#"
-_SKIPPED = (b"track", b"browser")
+_WHAT = "a file of CpG sites"
 
 
 @dataclass(frozen=True)
@@ -93,20 +91,6 @@ def _is_number(field: bytes) -> bool:
     return True
 
 
-def open_text(path: Path) -> IO[bytes]:
-    """A file for reading bytes, unpacked if it is gzipped, whatever its name says.
-
-    Raises:
-        JaxepiError: if there is no such file.
-    """
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        return gzip.open(path, "rb") if zipped else path.open("rb")
-    except OSError as error:
-        raise JaxepiError(f"{path} cannot be opened ({error.strerror}): a file of CpG sites was expected") from error
-
-
 def first_line(path: Path) -> tuple[int, list[str], bool]:
     """The first data line: its number from 1, its fields, and whether a line `track type=bedGraph` stands before it.
 
@@ -114,28 +98,11 @@ def first_line(path: Path) -> tuple[int, list[str], bool]:
         JaxepiError: if there is no data line.
     """
     is_bedgraph = False
-    for number, line in enumerate(_lines(path), 1):
-        is_bedgraph |= line.startswith(b"track") and b"bedgraph" in line.lower()
-        fields = line.decode("utf-8", "replace").split()
-        if fields and not _is_skipped(line):
-            return number, fields, is_bedgraph
+    for number, line in read_lines(path, _WHAT):
+        is_bedgraph |= line.startswith("track") and "bedgraph" in line.lower()
+        if not is_passed_over(line):
+            return number, line.split(), is_bedgraph
     raise JaxepiError(f"{path} holds no line of data: lines with chromosome, position and value were expected")
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with open_text(path) as file:
-        try:
-            yield from file
-        except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> JaxepiError:
-    return JaxepiError(f"{path} cannot be read to its end ({error}): copy or download it again")
-
-
-def _is_skipped(line: bytes) -> bool:
-    return line.startswith(b"#") or line.startswith(_SKIPPED)
 
 
 def read_blocks(path: Path, columns: int | None = None) -> Iterator[TextBlock]:
@@ -151,12 +118,14 @@ def read_blocks(path: Path, columns: int | None = None) -> Iterator[TextBlock]:
         JaxepiError: a line with another number of columns, or a file that cannot be read.
     """
     before, rest = 0, b""
-    with open_text(path) as file:
+    with open_bytes(path, _WHAT) as file:
+        if file.peek(len(BOM)).startswith(BOM):
+            file.read(len(BOM))
         while True:
             try:
                 raw = file.read(_BLOCK_BYTES)
-            except (OSError, EOFError, zlib.error) as error:
-                raise _unreadable(path, error) from error
+            except UNREADABLE as error:
+                raise damaged(path, error) from error
             text = rest + raw
             end = text.rfind(b"\n") + 1 if raw else len(text)
             text, rest = text[:end], text[end:]
@@ -179,8 +148,8 @@ def _cut(path: Path, letters: np.ndarray, before: int, columns: int | None) -> T
     lines = before + 1 + np.arange(len(ends))
     ends = ends - ((ends > starts) & (letters[ends - 1] == _RETURN))
     kept = (ends > starts) & (letters[starts] != _HASH)
-    for row in np.flatnonzero(kept & np.isin(letters[starts], [word[0] for word in _SKIPPED])):
-        kept[row] = not _is_skipped(letters[starts[row] : ends[row]].tobytes())
+    for row in np.flatnonzero(kept & np.isin(letters[starts], list(b"tb"))):
+        kept[row] = not is_passed_over(letters[starts[row] : ends[row]].tobytes().decode("utf-8", "replace"))
     starts, ends, lines = starts[kept], ends[kept], lines[kept]
     if not len(lines):
         return None

@@ -1,31 +1,13 @@
 """Tables as text: comma- or tab-separated, plain or gzipped; each row comes with its line number for messages."""
 
 import csv
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.text_files import read_lines
 
 Row = dict[str, str]
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its end) of a text file, gzipped or not.
-
-    Raises:
-        JaxepiError: if the file is missing, damaged or no text.
-    """
-    if not path.is_file():
-        raise JaxepiError(f"{path} does not exist: a text file was expected")
-    opener = gzip.open if path.suffix in (".gz", ".bgz") else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.rstrip("\r\n")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise JaxepiError(f"{path} cannot be read as text ({error}): copy or download it again") from error
 
 
 def split_line(line: str) -> list[str]:

@@ -1,7 +1,7 @@
 """BigWig tracks: which files make which tracks, and reading them in large blocks, once per chromosome and track."""
 
-import csv
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.sources.chroms import harmonise_all
+from data_prep.sources.text_tables import read_rows
+from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError, did_you_mean
 
 _BIGWIG_ENDINGS = (".bw", ".bigwig")
 _NAME_COLUMNS = ("name", "track_name")
 _FILE_COLUMNS = ("file", "bigwig_file")
+# BigWig, BigBed, and what stands at the beginning of the chromosomes and of the index.
+_MAGICS, _TREE, _INDEX = (0x888FFC26, 0x8789F2EB), 0x78CA8C91, 0x2468ACE0
+_HEADER = struct.Struct("<IHHQQQHHQQIQ")  # magic, version, zoom levels, offsets of chromosomes, data and index, …
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,16 @@ def resolve_tracks(
 
 
 def _read_table(path: Path) -> list[tuple[str | None, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise JaxepiError(f"{path} cannot be read as a CSV table of tracks ({error})") from error
-    name_column = next((c for c in _NAME_COLUMNS if c in columns), None)
-    file_column = next((c for c in _FILE_COLUMNS if c in columns), None)
-    if name_column is None or file_column is None:
-        raise JaxepiError(
-            f"{path} has the columns {', '.join(columns) or 'none'}: a table of tracks needs `name` and `file`"
-        )
-    return [(row[name_column], row[file_column]) for row in rows]
+    tracks: list[tuple[str | None, str]] = []
+    for number, row in read_rows(path):
+        name_column = next((c for c in _NAME_COLUMNS if c in row), None)
+        file_column = next((c for c in _FILE_COLUMNS if c in row), None)
+        if name_column is None or file_column is None:
+            raise JaxepiError(f"{path} has the columns {', '.join(row)}: a table of tracks needs `name` and `file`")
+        if not row[name_column] or not row[file_column]:
+            raise JaxepiError(f"{path} line {number} has an empty cell: each track needs a name and a file")
+        tracks.append((row[name_column], row[file_column]))
+    return tracks
 
 
 def _bigwigs_in(folder: str) -> list[str]:
@@ -127,8 +128,9 @@ def read_header(track: TrackFile) -> dict[str, int]:
 def _open(track: TrackFile) -> Any:
     import pyBigWig
 
-    if not track.path.exists():
-        raise JaxepiError(f"{track.path} does not exist: the BigWig file of track {track.name!r} was expected")
+    if not track.path.is_file():
+        what = "is a folder" if track.path.is_dir() else "does not exist"
+        raise JaxepiError(f"{track.path} {what}: the BigWig file of track {track.name!r} was expected")
     if not os.access(track.path, os.R_OK):
         raise JaxepiError(f"{track.path} cannot be read: check its permissions")
     try:
@@ -139,24 +141,40 @@ def _open(track: TrackFile) -> Any:
         raise JaxepiError(f"{track.path} is truncated or not a BigWig file: copy or download it again")
     if not file.isBigWig():
         raise JaxepiError(f"{track.path} is a BigBed file: a BigWig file was expected")
+    if not file.chroms():
+        raise JaxepiError(f"{track.path} names no chromosome: copy or make it again")
     return file
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file ends with the four bytes it begins with, as BigWig and BigBed files do."""
+    """Whether what the header of a BigWig or BigBed file points at is there: pyBigWig would follow it anywhere.
+
+    The file ends with the four bytes it begins with; chromosomes and index begin with numbers of their own.
+    """
+    size = path.stat().st_size
+    if size < _HEADER.size + 4:
+        return False
     with path.open("rb") as file:
-        first = file.read(4)
-        if len(first) < 4:
+        head = file.read(_HEADER.size)
+        order = next((o for o in "<>" if struct.unpack(f"{o}I", head[:4])[0] in _MAGICS), None)
+        if order is None:
             return False
+        _, _, zooms, tree, data, index, *_ = struct.unpack(order + _HEADER.format[1:], head)
         file.seek(-4, os.SEEK_END)
-        return file.read(4) == first
+        if file.read(4) != head[:4] or _HEADER.size + 24 * zooms > size or data > size:
+            return False
+        for place, magic in ((tree, _TREE), (index, _INDEX)):
+            file.seek(min(place, size))
+            if file.read(4) != struct.pack(f"{order}I", magic):
+                return False
+    return True
 
 
 class TrackReader:
     """Reads K tracks. Files are opened once per process; the object may be sent to other processes."""
 
     def __init__(self, tracks: Sequence[TrackFile], prefix: str = "as-is") -> None:
-        """`prefix` as in `data_prep.sources.chroms.harmonise`."""
+        """`prefix` as in `jaxepi.chroms.harmonise`."""
         self.tracks = tuple(tracks)
         self._prefix = prefix
         self._pid = -1

@@ -1,16 +1,16 @@
 """Which windows a model must see to predict at every CpG of a BED's regions, or of a FASTA's records."""
 
 import dataclasses
-import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from jaxepi import text_files
 from jaxepi.errors import JaxepiError
 from jaxepi.genome import Genome
+from jaxepi.intervals import Interval, Intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,69 +49,29 @@ class Plan(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Regions:
-    """Regions of a BED: contig index in the genome (R,), start (R,) and end (R,) in bp."""
-
-    chrom: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-
-
-def read_bed(path: str | os.PathLike[str], genome: Genome) -> Regions:
-    """All regions of a BED (or gzipped BED), checked against the genome.
-
-    Blank lines, comments, `track` and `browser` lines and one line of column names at the top are passed over; columns
-    may be separated by tabs, blanks or commas, and those after the third are ignored.
+def read_bed(path: str | os.PathLike[str], genome: Genome) -> Intervals:
+    """All regions of a BED (or gzipped BED), checked against the genome; see `jaxepi.text_files.read_bed`.
 
     Raises:
       JaxepiError: a line is no interval of the genome, told with its number; or there is no region at all.
     """
     path = Path(path)
-    if not path.is_file():
-        raise JaxepiError(f"There is no BED file {path}.")
-    index = {name: i for i, name in enumerate(genome.names)}
-    rows = [_interval(fields, genome, index, f"{path} line {number}") for number, fields in _lines(path)]
-    if not rows:
+    regions = Intervals.of((_inside(row, genome, path) for row in text_files.read_bed(path)), genome.names)
+    if not len(regions):
         raise JaxepiError(f"{path} holds no region: expected lines with chromosome, start and end.")
-    chrom, start, end = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    return Regions(chrom.astype(np.int32), start, end)
+    return regions
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    with open(path, "rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-    titles_allowed = True
-    try:
-        with gzip.open(path, "rt") if zipped else open(path) as file:
-            for number, line in enumerate(file, 1):
-                fields = line.replace(",", " ").split()
-                if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
-                    continue
-                titles = titles_allowed and len(fields) >= 3 and fields[1].isidentifier() and fields[2].isidentifier()
-                titles_allowed = False
-                if not titles:
-                    yield number, fields
-    except (OSError, EOFError, UnicodeDecodeError) as problem:
-        raise JaxepiError(f"{path} is not a readable text file ({problem}).") from problem
-
-
-def _interval(fields: list[str], genome: Genome, index: dict[str, int], where: str) -> tuple[int, int, int]:
-    if len(fields) < 3:
-        raise JaxepiError(f"{where} has {len(fields)} columns, but chromosome, start and end were expected.")
-    chrom = fields[0]
-    try:
-        start, end = int(fields[1]), int(fields[2])
-    except ValueError:
-        raise JaxepiError(f"{where}: {fields[1]!r} and {fields[2]!r} should be whole numbers, start and end.") from None
-    if chrom not in index:
-        raise JaxepiError(genome.unknown(chrom, where))
-    if not 0 <= start < end:
-        raise JaxepiError(f"{where}: {chrom}:{start}-{end} is no interval, start must be at least 0 and below end.")
+def _inside(row: text_files.BedRow, genome: Genome, path: Path) -> Interval:
+    chrom, _, end = row.interval
+    if chrom not in genome:
+        raise JaxepiError(genome.unknown(chrom, f"{path} line {row.line}"))
     length = genome.lengths[chrom]
     if end > length:
-        raise JaxepiError(f"{where}: {chrom}:{start}-{end} reaches beyond {chrom}, {length} bp in {genome.path}.")
-    return index[chrom], start, end
+        raise JaxepiError(
+            f"{path} line {row.line}: {row.interval} reaches beyond {chrom}, {length} bp in {genome.path}."
+        )
+    return row.interval
 
 
 class Tiles:
@@ -121,14 +81,14 @@ class Tiles:
     rest. With `repeat`, the last tile also reports what the tile before it has reported, as Melody's own tool does.
     """
 
-    def __init__(self, regions: Regions, genome: Genome, window: int, repeat: bool = False):
+    def __init__(self, regions: Intervals, genome: Genome, window: int, repeat: bool = False):
         self.regions = len(regions.start)
         self.window = window
         self._r, self._repeat = regions, repeat
         self._names = genome.names
         span = regions.end - regions.start
         self._last = np.cumsum(np.maximum(1, -(-span // window)))  # windows up to and with each region
-        self._lengths = np.array(list(genome.lengths.values()), np.int64)[regions.chrom]
+        self._lengths = np.array(list(genome.lengths.values()), np.int64)[regions.chrom_id]
 
     def __len__(self) -> int:
         return int(self._last[-1])
@@ -136,7 +96,7 @@ class Tiles:
     def __getitem__(self, index: int) -> Window:
         region = int(np.searchsorted(self._last, index, side="right"))
         tile = index - (int(self._last[region - 1]) if region else 0)
-        chrom = self._names[self._r.chrom[region]]
+        chrom = self._names[self._r.chrom_id[region]]
         start, end = int(self._r.start[region]), int(self._r.end[region])
         if end - start <= self.window:
             middle = max(0, (start + end) // 2 - self.window // 2)

@@ -2,9 +2,10 @@ import gzip
 
 import pytest
 
-from jaxepi.analysis.tiles import Records, Regions, Tiles, Window, read_bed, windows_of_batch
+from jaxepi.analysis.tiles import Records, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError
 from jaxepi.genome import Genome
+from jaxepi.intervals import Intervals
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +102,14 @@ def test_what_a_bed_may_look_like(genome, bed, tmp_path):
     (tmp_path / "r.bed.gz").write_bytes(gzip.compress(text.encode()))
     for path in (bed(text), tmp_path / "r.bed.gz"):
         read = read_bed(path, genome)
-        assert isinstance(read, Regions)
-        assert list(zip(read.chrom.tolist(), read.start.tolist(), read.end.tolist(), strict=True)) == expected
+        assert isinstance(read, Intervals)
+        assert list(zip(read.chrom_id.tolist(), read.start.tolist(), read.end.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("chr1 1 5\nchr1 7\n", r"r\.bed line 2 has 2 columns"),
+        ("chr1 1 5\nchr1 7\n", r"r\.bed line 2 has 2 column\(s\)"),
         ("chr1 1 5\nchr1 a b\n", r"r\.bed line 2: 'a' and 'b' should be whole numbers"),
         ("chr1 1.5 7\n", r"r\.bed line 1: '1\.5' and '7'"),
         ("\nchr1 9 5\n", r"r\.bed line 2: chr1:9-5 is no interval"),
@@ -126,10 +127,10 @@ def test_a_bad_line_is_named_with_file_and_number(genome, bed, text, sentence):
 
 
 def test_missing_and_binary_files(genome, tmp_path):
-    with pytest.raises(JaxepiError, match=r"There is no BED file .*none\.bed"):
+    with pytest.raises(JaxepiError, match=r"none\.bed does not exist: a BED file"):
         read_bed(tmp_path / "none.bed", genome)
     (tmp_path / "bad.bed").write_bytes(b"\xff\xfe\x00\x01" * 20)
     (tmp_path / "cut.bed.gz").write_bytes(gzip.compress(b"chr1 1 5\n" * 1000)[:-10])
-    for name in ("bad.bed", "cut.bed.gz"):
-        with pytest.raises(JaxepiError, match=f"{name} is not a readable text file"):
+    for name, problem in (("bad.bed", "line 1 is no text"), ("cut.bed.gz", "cannot be read to its end")):
+        with pytest.raises(JaxepiError, match=f"{name} {problem}"):
             read_bed(tmp_path / name, genome)

@@ -10,8 +10,8 @@ import pytest
 
 import jaxepi
 from jaxepi.data import open_dataset
-from jaxepi.trained import restore_model
 from jaxepi.runs.evaluation import evaluate_run
+from jaxepi.trained import restore_model
 
 ARCHIVE = Path(__file__).parents[1] / "golden" / "runs" / "version_0.1.tar.gz"
 SYSTEMS = ["chromoformer", "deepcpg", "melody"]

@@ -14,14 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxepi.intervals import Interval, parse_interval
 from jaxepi.predictor import Record
 from jaxepi.systems.chromoformer.bins import Layout
 from jaxepi.systems.chromoformer.model import Chromoformer
 from jaxepi.systems.chromoformer.places import contact_places, promoter_places
 from jaxepi.systems.chromoformer.task import ChromoformerTask, gene_values
 from jaxepi.task import Batch
-
-Region = tuple[str, int, int]  # chromosome, start, end
 
 
 @jax.tree_util.register_dataclass
@@ -80,13 +79,13 @@ class Contact:
     """One contact of a gene."""
 
     number: int  # in the record, 0 has the highest score
-    region: Region
+    region: Interval
     distance: int | None  # bp from the TSS to the middle, positive downstream; None on another chromosome
     score: float  # normalised interaction frequency
     attention: float  # of the promoter's token, mean over layers, heads and bin sizes
     by_size: tuple[float, ...]  # the same for each bin size
     effect: float  # the prediction minus that of the gene without this contact
-    strongest: Region  # smallest bin with the most pairwise attention, mean over layers and heads
+    strongest: Interval  # smallest bin with the most pairwise attention, mean over layers and heads
     strongest_attention: float  # of that bin; all bins of the contact add up to 1
 
 
@@ -120,7 +119,7 @@ def of_genes(records: Sequence[Record], found: Attention, task: ChromoformerTask
 def _gene(record: Record, found: Attention, task: ChromoformerTask) -> GeneAttention:
     sizes, goal = task.model_config.bin_sizes, task.objective
     layouts = {size: Layout(size, task.resolution, goal.region_width) for size in sizes}
-    regions = [parse_region(text) for text in record["neighbors"].split(";") if text][: goal.max_pcres]
+    regions = [parse_interval(text) for text in record["neighbors"].split(";") if text][: goal.max_pcres]
     tss, minus = int(record["start"]), bool(record["minus"])
     left = tss - goal.promoter_width // 2
     cut = (task.stored_width - goal.promoter_width) // 2
@@ -148,13 +147,13 @@ def _gene(record: Record, found: Attention, task: ChromoformerTask) -> GeneAtten
         contacts.append(
             Contact(
                 number=number,
-                region=(chrom, start, end),
-                distance=distance_to_tss(record, (chrom, start, end)),
+                region=Interval(chrom, start, end),
+                distance=distance_to_tss(record, Interval(chrom, start, end)),
                 score=float(record["score"][number]),
                 attention=float(by_size[:, number + 1].mean()),
                 by_size=tuple(by_size[:, number + 1].tolist()),
                 effect=float(found.effect[number]),
-                strongest=(chrom, *others[finest][number, place].tolist()),
+                strongest=Interval(chrom, *others[finest][number, place].tolist()),
                 strongest_attention=float(profile[number, place]),
             )
         )
@@ -172,14 +171,7 @@ def _gene(record: Record, found: Attention, task: ChromoformerTask) -> GeneAtten
     )
 
 
-def parse_region(text: str) -> Region:
-    """`chr1:100-200` to its parts."""
-    chrom, _, bounds = text.rpartition(":")
-    start, _, end = bounds.partition("-")
-    return chrom, int(start), int(end)
-
-
-def distance_to_tss(record: Mapping[str, object], region: Region) -> int | None:
+def distance_to_tss(record: Mapping[str, object], region: Interval) -> int | None:
     """bp from a gene's TSS to the middle of a region, positive downstream; None on another chromosome."""
     chrom, start, end = region
     if chrom != record["chrom"]:

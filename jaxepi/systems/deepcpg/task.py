@@ -250,7 +250,9 @@ class DeepCpGTask(Task):
                 raise JaxepiError(f"{sizes.network} reads DNA: give windows of {sizes.window} bp.")
             accepted["sequence"] = as_windows(x, sizes.window)
         elif x is not None:
-            raise JaxepiError(f"{sizes.network} needs the neighbouring CpG sites and reads no DNA: give state and distance only.")
+            raise JaxepiError(
+                f"{sizes.network} needs the neighbouring CpG sites and reads no DNA: give state and distance only."
+            )
         if not sizes.parts.cpg:
             if state is not None or distance is not None:
                 raise JaxepiError(f"{sizes.network} reads no neighbouring sites: leave out state and distance.")

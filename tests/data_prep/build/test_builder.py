@@ -1,6 +1,7 @@
 """What TFDS itself reads from a dataset, and Apache Beam's local runner against the local processes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,20 @@ def test_no_accelerator_is_touched_and_nothing_is_chatted(world):
     lines = run.stdout.splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["train", "valid", "test"] and len(lines) == 4
     assert lines[3].endswith(str(world.folder / "d"))
+
+
+def test_the_bytes_depend_neither_on_processes_nor_on_the_hash_seed(world):
+    made = []
+    for seed, processes in ((1, 1), (2, 2)):
+        out = world.folder / f"d{seed}"
+        run = subprocess.run(
+            [sys.executable, "-m", "data_prep", *world.argv(out, "--processes", processes)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert len([name for name in made[0] if ".tfrecord" in name]) == 3
+    assert made[0] == made[1]

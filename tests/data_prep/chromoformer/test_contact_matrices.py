@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from data_prep.chromoformer.contact_matrices import matrix_files, read_matrices
-from data_prep.chromoformer.gene_table import Region
 from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 SITES = [[Tss("chr1", 150, False), Tss("chr2", 5, False)]]
 
@@ -22,10 +22,10 @@ def test_bins_of_start_sites(folder):
     files = matrix_files(folder, "add")
     assert {chrom: path.name for chrom, path in files.items()} == {"chr1": "1.npy", "chr3": "chr3.txt.gz"}
     contacts = read_matrices(files, 100, SITES, 2.0, {"chr1": 330})
-    bins = [Region("chr1", 100 * k, 100 * k + 100) for k in range(3)]
+    bins = [Interval("chr1", 100 * k, 100 * k + 100) for k in range(3)]
     assert dict(contacts.of(bins[1])) == {bins[0]: 3.0, bins[2]: 11.0} and len(contacts) == 2
     last = read_matrices(files, 100, [[Tss("chr3", 250, True)]], 2.0, {"chr3": 330})
-    assert last.of(Region("chr3", 200, 300))[Region("chr3", 300, 330)] == 4.0
+    assert last.of(Interval("chr3", 200, 300))[Interval("chr3", 300, 330)] == 4.0
 
 
 def test_wrong_matrices(folder, tmp_path):

@@ -1,11 +1,11 @@
 import pytest
 
 from data_prep.chromoformer.contacts import Contacts, read_contacts, read_tss_fragments, select_neighbors
-from data_prep.chromoformer.gene_table import Region, parse_region
 from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval, parse_interval
 
-A, B, C, D = (parse_region(f"chr1:{i}000-{i + 1}000") for i in (1, 3, 5, 7))
+A, B, C, D = (parse_interval(f"chr1:{i}000-{i + 1}000") for i in (1, 3, 5, 7))
 
 
 def read(tmp_path, text, name="c.tsv", **more):
@@ -25,7 +25,9 @@ def test_pairs_count_in_both_directions(tmp_path):
 def test_long_fragments_have_neighbours_but_are_none(tmp_path):
     text = "fragment,neighbor,score\nchr1:0-50000,chr1:60000-61000,2\n"
     contacts = read(tmp_path, text)
-    assert len(contacts) == 1 and dict(contacts.of(Region("chr1", 0, 50_000))) == {Region("chr1", 60_000, 61_000): 2.0}
+    assert len(contacts) == 1 and dict(contacts.of(Interval("chr1", 0, 50_000))) == {
+        Interval("chr1", 60_000, 61_000): 2.0
+    }
     assert len(read(tmp_path, text, max_length=50_000)) == 2
 
 
@@ -59,7 +61,7 @@ def test_wrong_tables(tmp_path, text, more, sentence):
 
 def test_fragments_at_a_position():
     contacts = Contacts()
-    wide = Region("chr1", 0, 10_000)
+    wide = Interval("chr1", 0, 10_000)
     for fragment in (C, A, wide):
         contacts.add(fragment, D, 2.0)
     assert contacts.at("chr1", 1000) == [wide, A] and contacts.at("chr1", 2000) == [wide]

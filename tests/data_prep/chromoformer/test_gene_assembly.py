@@ -4,11 +4,11 @@ import pytest
 
 from data_prep.chromoformer.contacts import Contacts
 from data_prep.chromoformer.gene_assembly import Sources, assemble, target_genes
-from data_prep.chromoformer.gene_table import Region
 from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
-NEAR, FAR = Region("chr1", 400, 600), Region("chr1", 9000, 9500)
+NEAR, FAR = Interval("chr1", 400, 600), Interval("chr1", 9000, 9500)
 SITES = {
     "A": [Tss("chr1", 500, True), Tss("chr1", 700, True)],
     "B": [Tss("chr9", 80, False)],

@@ -2,16 +2,9 @@ import math
 
 import pytest
 
-from data_prep.chromoformer.gene_table import (
-    Gene,
-    Region,
-    check_folds,
-    check_inside,
-    parse_region,
-    read_metadata,
-    write_metadata,
-)
+from data_prep.chromoformer.gene_table import Gene, check_folds, check_inside, read_metadata, write_metadata
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval, parse_interval
 
 HEADER = "gene_id,expression,eid,label,chrom,start,end,strand,split,neighbors,scores\n"
 GOOD = "G1,2.5,E003,1,chr1,500,501,-,1,chr1:900-1000;chr2:5-10,3.1;1.6\n"
@@ -29,13 +22,13 @@ def table(tmp_path):
 
 def test_a_row(table):
     (gene,) = read_metadata(table(GOOD))
-    regions = (Region("chr1", 900, 1000), Region("chr2", 5, 10))
+    regions = (Interval("chr1", 900, 1000), Interval("chr2", 5, 10))
     assert gene == Gene("G1", "chr1", 500, True, 1, 2.5, 1, regions, (3.1, 1.6))
 
 
 def test_neighbours_come_best_first(table):
     (gene,) = read_metadata(table(GOOD.replace("3.1;1.6", "1.6;3.1")))
-    assert gene.scores == (3.1, 1.6) and gene.neighbors[0] == Region("chr2", 5, 10)
+    assert gene.scores == (3.1, 1.6) and gene.neighbors[0] == Interval("chr2", 5, 10)
 
 
 def test_expression_and_label_may_be_unknown(table):
@@ -119,4 +112,4 @@ def test_written_tables_read_back(table, tmp_path):
 @pytest.mark.parametrize("text", ["chr1", "chr1:5", "chr1:5-5", "chr1:5-x", ""])
 def test_no_regions(text):
     with pytest.raises(ValueError, match="is no region"):
-        parse_region(text)
+        parse_interval(text)

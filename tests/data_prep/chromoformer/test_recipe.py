@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from data_prep.build.recipe import Block
-from data_prep.chromoformer.gene_table import Gene, Region
+from data_prep.chromoformer.gene_table import Gene
 from data_prep.chromoformer.recipe import ChromoformerRecipe, SumsDoNotFit, bin_sums
+from jaxepi.intervals import Interval
 
-PCRES = (Region("chr1", 5000, 5250), Region("chr2", 100, 130))
+PCRES = (Interval("chr1", 5000, 5250), Interval("chr2", 100, 130))
 GENES = [
     Gene("G1", "chr1", 1000, True, 2, 3.0, 1, PCRES, (3.0, 2.0)),
     Gene("G2", "chr1", 150, False, 2, 0.5, 0),

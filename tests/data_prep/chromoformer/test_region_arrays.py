@@ -3,12 +3,13 @@ import pickle
 import numpy as np
 import pytest
 
-from data_prep.chromoformer.gene_table import Gene, Region
+from data_prep.chromoformer.gene_table import Gene
 from data_prep.chromoformer.region_arrays import RegionArrays
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 MARKS = ("a", "b")
-FAR = Region("chr1", 90_000, 90_300)
+FAR = Interval("chr1", 90_000, 90_300)
 GENE = Gene("G1", "chr1", 30_000, False, 1, 1.0, 1, (FAR,), (2.0,))
 PROMOTER = "chr1:10000-50000"
 

@@ -157,7 +157,7 @@ BAD = {
         (),
         "line 1: chromosome '0' is not in the FASTA (1, 2",
     ),
-    "naming": (lambda lab: replace(lab.cells[2], 1, ["chr1\t4\t1"]), (), "line 1: 'chr1' is called '1' in the FASTA"),
+    "naming": (lambda lab: replace(lab.cells[2], 1, ["chr1\t4\t1"]), (), "line 1 names 'chr1' where the FASTA has '1'"),
     "beyond": (
         lambda lab: lab.cells[0].write_text("1\t4\t1\n1\t3001\t0\n"),
         (),
@@ -242,7 +242,7 @@ def test_other_names_in_annotations_and_regions(lab, prepare):
     bed.write_text("chr1\t0\t500\ttrain\n")
     for option in ("--annotations", "--regions"):
         status, _, err = prepare(["deepcpg", *lab.argv(option, bed)])
-        assert status == 2 and "CGI.bed names 'chr1' what other files call '1': add --chrom-prefix" in err
+        assert status == 2 and "CGI.bed names 'chr1' where a profile has '1'" in err
     inside = lab.records("--annotations", bed, "--chrom-prefix", "add")["train"]
     assert [int(r["annotation"][0]) for r in inside] == [int(r["start"] < 500) for r in inside]
 
@@ -262,7 +262,7 @@ def test_shores_and_extended_regions(lab):
 def test_mixed_names_without_a_genome(lab):
     text = lab.cells[1].read_text()
     lab.cells[1].write_text("".join(f"chr{line}\n" for line in text.splitlines()))
-    with pytest.raises(JaxepiError, match="names 'chr1' what other files call '1'"):
+    with pytest.raises(JaxepiError, match="names 'chr1' where .*cell0.tsv has '1'"):
         lab.recipe("--cpg-wlen", 4, fasta=False)
     assert {
         c for t in lab.recipe("--cpg-wlen", 4, "--chrom-prefix", "strip", fasta=False).splits.values() for c in t.sites

@@ -11,7 +11,7 @@ from data_prep.deepcpg.recipe import DeepCpGRecipe, Layout, SiteTable, Statistic
 from data_prep.deepcpg.sequences import Sequences
 from data_prep.deepcpg.splits import choose_sites, split_by_chromosome
 from data_prep.deepcpg.store import CellStore, save_profile
-from data_prep.sources.intervals import Intervals
+from jaxepi.intervals import Intervals
 
 
 class Cells:
@@ -67,7 +67,8 @@ def test_records_say_what_the_contract_says(rng, tmp_path, tools, binary, least,
     spans = {"chr1": [(100, 300), (250, 400), (700, 710)]}
     statistics = Statistics(("mean", "cov"), 2, ("mean", "cov"), (51, 201))
     layout = Layout(31, 6, max_distance=60, statistics=statistics)
-    recipe = DeepCpGRecipe(cells.store, sequences, splits, layout, {"regions": Intervals(spans)})
+    annotation = Intervals.of((chrom, *span) for chrom, own in spans.items() for span in own)
+    recipe = DeepCpGRecipe(cells.store, sequences, splits, layout, {"regions": annotation})
     made = records_of(recipe)
     for split, chrom in (("train", "chr1"), ("test", "chr2")):
         assert [r["start"] for r in made[split]] == cells.sites(chrom, least)

@@ -165,3 +165,91 @@ def test_real_sets(folder, fasta, tracks, regions, tools, prepare, tmp_path):
     assert values > 500
     counts = json.loads((tmp_path / "both" / "manifest.json").read_text())["splits"]["train"]
     assert counts["values_outside_cpg"] <= [0.01 * values] * len(tracks)
+
+
+def one_value(world, tools, value, name="odd.bw", chrom="chr8", letter=0):
+    """A track whose only record is this value at a letter of the 30th CpG of a chromosome."""
+    codes = world.codes[chrom]
+    at = np.flatnonzero((codes[:-1] == 1) & (codes[1:] == 2))[30:31] + letter
+    lengths = {chrom: len(codes) for chrom, codes in world.codes.items()}
+    return at[0], tools.write_bigwig(world.folder / name, lengths, {chrom: (at, at + 1, np.array([value]))})
+
+
+@pytest.mark.parametrize("dyads", ["both", "as-recorded"])
+@pytest.mark.parametrize(
+    ("value", "scale", "remedy"),
+    [
+        (1.2, "fraction", "are these percentages?"),
+        (87.5, "fraction", "are these percentages?"),
+        (-0.5, "fraction", "mend the track"),
+        (np.inf, "fraction", "mend the track"),
+        (-np.inf, "percent", "mend the track"),
+        (100.5, "percent", "mend the track"),
+        (-0.5, "percent", "mend the track"),
+    ],
+)
+def test_values_that_are_no_methylation_are_refused(world, tools, prepare, value, scale, remedy, dyads):
+    at, track = one_value(world, tools, value, letter=1)
+    argv = world.argv(world.folder / "d", "--bigwigs", *world.bigwigs, track, "--scale", scale, "--dyads", dyads)
+    status, _, err = prepare(argv)
+    assert status == 2 and not (world.folder / "d").exists()
+    assert f"odd.bw has the value {value:g} at chr8:{at}-{at + 1}, where 0 to" in err and remedy in err
+
+
+def test_percentages_become_fractions_and_no_coverage_stays(world, tools, made):
+    lengths = {chrom: len(codes) for chrom, codes in world.codes.items()}
+    at = np.arange(5, 10_000, 100)
+    value = np.where(np.arange(len(at)) % 10 == 0, -1.0, np.arange(len(at)) % 101)
+    plain = tools.write_bigwig(
+        world.folder / "plain.bw",
+        lengths,
+        {c: (at, at + 1, np.where(value < 0, -1, np.float32(value) / np.float32(100))) for c in lengths},
+    )
+    hundred = tools.write_bigwig(world.folder / "hundred.bw", lengths, {c: (at, at + 1, value) for c in lengths})
+    fractions, first = made("--bigwigs", plain, name="a")
+    percent, second = made("--bigwigs", hundred, "--scale", "percent", name="b")
+    for split in fractions:
+        for a, b in zip(fractions[split], percent[split], strict=True):
+            np.testing.assert_array_equal(a["value"], b["value"])
+    assert first["arguments"]["scale"] is None and second["arguments"]["scale"] == "percent"
+    assert {-1.0, 0.25} <= set(np.unique(percent["train"][0]["value"]).tolist())
+
+
+def test_what_gets_no_window_is_counted_and_told(world, made, prepare):
+    bed, blocks = world.folder / "x.bed", world.folder / "b.bed"
+    bed.write_text("chr10\t3999\t4001\nchrUn\t0\t20000\n")
+    blocks.write_text("chr8\t5000\t5101\nchr8\t100\t200\nchrUn\t5\t9\nchrUn\t7\t9\n")
+    argv = world.argv(world.folder / "d", "--blacklist", bed, "--blocks", blocks, "--windows", "test=blocks")
+    status, out, err = prepare(argv)
+    assert status == 0
+    assert "1 regions of" in err and "2 blocks of" in err and "1 blocks of test are too near a chromosome end" in err
+    splits = json.loads((world.folder / "d" / "manifest.json").read_text())["splits"]
+    assert splits["test"]["blocks_at_ends"] == 1 and splits["test"]["blocks_elsewhere"] == 2
+    assert splits["valid"]["left_out_blacklist"] == 2 and splits["train"]["left_out_blacklist"] == 0
+    assert "valid: 2 windows (2 left out)" in out
+
+
+@pytest.mark.parametrize("option", ["--blacklist", "--blocks", "--regions"])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("8\t5\t90\ttest\n", "names '8' where the FASTA has 'chr8'"),
+        ("chr1\t5\t90\ttrain\nchr8\t5\t15000\ttest\n", "but chr8 is 14500 bases long"),
+        ("chrQ\t5\t90\ttest\n", "the FASTA"),
+        ("# nothing\n", "holds no region"),
+    ],
+)
+def test_regions_of_another_genome_are_refused(world, prepare, option, text, sentence):
+    bed = world.folder / "x.bed"
+    bed.write_text(text)
+    more = ["--windows", "test=blocks"] if option == "--blocks" else []
+    status, _, err = prepare(world.argv(world.folder / "d", option, bed, *more))
+    assert status == 2 and "x.bed" in err and sentence in err and len(err.splitlines()) == 1
+
+
+def test_regions_of_two_splits_must_not_overlap(world, prepare):
+    bed = world.folder / "x.bed"
+    bed.write_text("chr1\t0\t20000\ttrain\nchr1\t100\t200\ttrain\nchr1\t19999\t30000\ttest\n")
+    status, _, err = prepare(world.argv(world.folder / "d", "--regions", bed))
+    assert status == 2
+    assert "chr1:19999-30000 of split 'test' overlaps chr1:0-20000 of split 'train': keep splits apart" in err

@@ -10,6 +10,7 @@ from data_prep.melody.recipe import MelodyRecipe, Sites, longest_read, read_site
 from data_prep.sources import regions
 from data_prep.sources.genome import Genome
 from data_prep.sources.tracks import TrackFile, TrackReader
+from jaxepi.intervals import Interval
 from jaxepi.sequence import encode, is_cpg, one_hot
 
 
@@ -203,7 +204,7 @@ def test_windows_beyond_uint16_and_float16_values(tools, prepare, tmp_path):
 
 def test_reading_in_pieces_changes_nothing(world, monkeypatch):
     reader = TrackReader([TrackFile(p.stem, p) for p in world.bigwigs])
-    spans = [regions.Span(chrom, 0, length) for chrom, length in world.lengths.items()]
+    spans = [Interval(chrom, 0, length) for chrom, length in world.lengths.items()]
     recipe = MelodyRecipe(Genome(world.fasta), reader, {"train": regions.tile(spans, 2000, 700).sorted()}, 2000)
 
     def everything():

@@ -5,10 +5,11 @@ import pysam
 import pytest
 
 from data_prep.chromoformer.depth_files import DepthFiles
-from data_prep.chromoformer.gene_table import Gene, Region
+from data_prep.chromoformer.gene_table import Gene
 from data_prep.sources.depth import BamDepth
 from data_prep.sources.tracks import TrackFile
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval
 
 LENGTHS = {"chr1": 1000, "chr2": 300}
 READS = [  # chromosome, start, CIGAR, flag
@@ -77,20 +78,21 @@ def test_marks_of_both_kinds(bam, bigwig):
     assert depth.shape == (2, 70) and first == 30
     np.testing.assert_array_equal(depth[0], expected("chr1", 0x500)[:70])
     assert files.promoter(gene(980), 50)[0].shape == (2, 70)
-    region = Region("chr2", 90, 110)
+    region = Interval("chr2", 90, 110)
     assert files.neighbor(gene(420, neighbors=(region,)), region).tolist() == [[0] * 10 + [1] * 10, [0] * 20]
 
 
 def test_only_shared_chromosomes_count(tmp_path, tools, bam):
-    other = tools.write_bigwig(tmp_path / "o.bw", {"1": 1000, "3": 70}, {})
+    some = (np.array([3]), np.array([5]), np.array([1.0]))
+    other = tools.write_bigwig(tmp_path / "o.bw", {"1": 1000, "3": 70}, {"1": some})
     files = DepthFiles([TrackFile("a", bam), TrackFile("b", other)], "strip")
     assert files.lengths == {"1": 1000}
     files.check([gene(5, "1")], tmp_path)
     with pytest.raises(JaxepiError, match=r"gene G1 of .* needs the depth of 2, which .*o\.bw lacks \(it has 1, 3 …\)"):
-        files.check([gene(5, "1", (Region("2", 5, 9),))], tmp_path)
+        files.check([gene(5, "1", (Interval("2", 5, 9),))], tmp_path)
     with pytest.raises(JaxepiError, match=r"o\.bw.*--chrom-prefix"):
         DepthFiles([TrackFile("a", bam), TrackFile("b", other)])
-    other = tools.write_bigwig(tmp_path / "o.bw", {"chr1": 1001}, {})
+    other = tools.write_bigwig(tmp_path / "o.bw", {"chr1": 1001}, {"chr1": some})
     with pytest.raises(JaxepiError, match=r"chr1 has 1001 bases in .*o\.bw and 1000 in .*m\.bam"):
         DepthFiles([TrackFile("a", bam), TrackFile("b", other)])
 

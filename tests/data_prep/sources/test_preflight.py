@@ -45,8 +45,12 @@ def test_missing_and_broken_files(world, refused):
 def test_other_names_of_chromosomes(world, tools, refused, prepare):
     plain = tools.write_fasta(world.folder / "plain.fa", {c.removeprefix("chr"): x for c, x in world.codes.items()})
     sentence = refused("--fasta", plain)
-    assert "calls its chromosomes 1, 2, 8" in sentence and "--chrom-prefix add" in sentence
-    assert "--valid-chroms names chr10" in refused("--chrom-prefix", "strip")
+    assert (
+        "track0.bw names 'chr1' where" in sentence
+        and "plain.fa has '1'" in sentence
+        and "--chrom-prefix add" in sentence
+    )
+    assert "--valid-chroms names 'chr10' where" in refused("--chrom-prefix", "strip")
     for out, mode, chroms in (
         ("added", "add", []),
         ("stripped", "strip", ["--valid-chroms", "10", "--test-chroms", "8", "9", "--drop-chroms", "none"]),
@@ -69,7 +73,7 @@ def test_other_lengths_and_other_chromosomes(world, tools, refused, prepare):
     assert "extra.bw has chrUn, which" in refused("--bigwigs", extra)
     status, _, err = prepare(world.argv(world.folder / "ok", "--bigwigs", extra, "--extra-chroms", "ignore"))
     assert status == 0, err
-    alien = tools.write_bigwig(world.folder / "alien.bw", {"chrI": 500}, {})
+    alien = tools.write_bigwig(world.folder / "alien.bw", {"chrI": 500}, {"chrI": one["chr1"]})
     assert "share no chromosome" in refused("--bigwigs", alien)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.sources import regions
-from data_prep.sources.regions import Blacklist, Span
 from jaxepi.errors import JaxepiError
+from jaxepi.intervals import Interval, Intervals
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_golden_chromosome_order(arrays):
 
 def test_golden_walk(arrays):
     lengths = golden_lengths(arrays)
-    windows = regions.tile([Span(c, 0, lengths[c]) for c in ("chr8", "chr9")], 4000, 4000)
+    windows = regions.tile([Interval(c, 0, lengths[c]) for c in ("chr8", "chr9")], 4000, 4000)
     walk = zip(arrays["out:sequential/chrom"].tolist(), arrays["out:sequential/start"].tolist(), strict=True)
     assert places(windows) == list(walk)
 
@@ -51,8 +51,8 @@ def test_golden_walk(arrays):
 def test_golden_blocks_without_those_that_run_off_the_chromosome(arrays):
     lengths = golden_lengths(arrays)
     columns = [arrays[f"in:blocks/{name}"].tolist() for name in ("chrom", "start", "end")]
-    blocks = [Span(*row) for row in zip(*columns, strict=True)]
-    everywhere = [Span(chrom, 0, length) for chrom, length in lengths.items()]
+    blocks = [Interval(*row) for row in zip(*columns, strict=True)]
+    everywhere = [Interval(chrom, 0, length) for chrom, length in lengths.items()]
     windows, outside = regions.centre_on_blocks(blocks, everywhere, 4000, lengths)
     theirs = list(
         zip(arrays["out:scaled_blocks/chrom"].tolist(), arrays["out:scaled_blocks/start"].tolist(), strict=True)
@@ -66,19 +66,19 @@ def test_golden_blocks_without_those_that_run_off_the_chromosome(arrays):
 def test_windows_never_leave_their_span(arrays):
     # The original returns an empty sequence outside a chromosome (golden get_outside, get_negative).
     assert arrays["out:get_outside"].tolist() == arrays["out:get_negative"].tolist() == [0, 4]
-    span = [Span("chr1", 100, 5000)]
+    span = [Interval("chr1", 100, 5000)]
     for windows in (regions.tile(span, 1000, 300), regions.draw(span, 1000, 500, seed=1)[0]):
         assert windows.start.min() == 100 if len(windows) < 500 else windows.start.min() >= 100
         assert windows.start.max() + 1000 <= 5000
 
 
 def test_random_windows_reach_both_ends():
-    windows, _ = regions.draw([Span("chr1", 7, 17)], 4, 300, seed=0)
+    windows, _ = regions.draw([Interval("chr1", 7, 17)], 4, 300, seed=0)
     assert set(windows.start.tolist()) == set(range(7, 14))
 
 
 def test_blacklist_touches_half_open():
-    blacklist = Blacklist([Span("chr1", 100, 200), Span("chr1", 120, 130), Span("chr2", 0, 5)])
+    blacklist = Intervals.of([Interval("chr1", 100, 200), Interval("chr1", 120, 130), Interval("chr2", 0, 5)])
     hit = blacklist.touches("chr1", np.array([0, 50, 90, 91, 195, 199, 200, 300]), 10)
     assert hit.tolist() == [False, False, False, True, True, True, False, False]
     assert not blacklist.touches("chr9", np.array([0]), 10).any()
@@ -88,36 +88,39 @@ def test_blacklist_touches_half_open():
 def test_blacklist_against_base_marks(seed):
     rng = np.random.default_rng(seed)
     starts = rng.integers(0, 900, 12)
-    spans = [Span("chr1", int(s), int(s + n)) for s, n in zip(starts, rng.integers(1, 90, 12), strict=True)]
+    spans = [Interval("chr1", int(s), int(s + n)) for s, n in zip(starts, rng.integers(1, 90, 12), strict=True)]
     marked = np.zeros(1000, bool)
     for span in spans:
         marked[span.start : span.end] = True
     own = np.arange(0, 970)
     expected = [marked[s : s + 30].any() for s in own]
-    assert Blacklist(spans).touches("chr1", own, 30).tolist() == expected
+    assert Intervals.of(spans).touches("chr1", own, 30).tolist() == expected
 
 
 def test_random_windows_are_drawn_again_off_the_blacklist():
-    spans = [Span("chr1", 0, 1000)]
-    windows, _ = regions.draw(spans, 100, 200, seed=3, blacklist=Blacklist([Span("chr1", 300, 600)]))
+    spans = [Interval("chr1", 0, 1000)]
+    windows, _ = regions.draw(spans, 100, 200, seed=3, blacklist=Intervals.of([Interval("chr1", 300, 600)]))
     assert len(windows) == 200
     assert ((windows.start + 100 <= 300) | (windows.start >= 600)).all()
     with pytest.raises(JaxepiError, match="leaves no room"):
-        regions.draw(spans, 100, 1, seed=3, blacklist=Blacklist([Span("chr1", 0, 1000)]))
+        regions.draw(spans, 100, 1, seed=3, blacklist=Intervals.of([Interval("chr1", 0, 1000)]))
 
 
 def test_regions_and_their_errors(tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("#comment\nchr1\t0\t500\ttrain\nchr1\t600\t900\tvalid\nchr2\t5\t100\ttrain\n")
     spans = regions.split_by_regions(bed, {"chr1": 1000, "chr2": 100})
-    assert spans == {"train": [Span("chr1", 0, 500), Span("chr2", 5, 100)], "valid": [Span("chr1", 600, 900)]}
-    assert regions.split_by_regions(bed, {"1": 1000, "2": 100}, "strip")["valid"] == [Span("1", 600, 900)]
+    assert spans == {
+        "train": [Interval("chr1", 0, 500), Interval("chr2", 5, 100)],
+        "valid": [Interval("chr1", 600, 900)],
+    }
+    assert regions.split_by_regions(bed, {"1": 1000, "2": 100}, "strip")["valid"] == [Interval("1", 600, 900)]
     for text, message in [
         ("chr1\t0\t2000\ttrain", "1000 bases long"),
         ("chrQ\t0\t20\ttrain", "not in the FASTA"),
-        ("chr1\t0\t20", "three columns"),
-        ("chr1\t30\t20\ttrain", "start 30 and end 20"),
-        ("chr1\tx\t20\ttrain", "line 1 is not BED"),
+        ("chr1\t0\t20", "line 1 names no split"),
+        ("chr1\t30\t20\ttrain", "line 1: chr1:30-20 is no interval"),
+        ("chr1\tx\t20\ttrain", "line 1: 'x' and '20' should be whole numbers"),
     ]:
         bed.write_text(text + "\n")
         with pytest.raises(JaxepiError, match=message):
@@ -132,10 +135,10 @@ def test_a_chromosome_in_two_splits_is_refused():
 def test_blocks_of_the_published_table_and_of_bed(tmp_path):
     table = tmp_path / "blocks.csv"
     table.write_text("\ufeffstartCpG,endCpG,chr_hg38,start_hg38,end_hg38,strand_hg38\n8105,8112,chr1,898488,898599,+\n")
-    assert regions.read_blocks(table) == [Span("chr1", 898488, 898599)]
+    assert regions.read_blocks(table) == [Interval("chr1", 898488, 898599)]
     bed = tmp_path / "blocks.bed"
     bed.write_text("1 10 20\n")
-    assert regions.read_blocks(bed, "add") == [Span("chr1", 10, 20)]
+    assert regions.read_blocks(bed, "add") == [Interval("chr1", 10, 20)]
     table.write_text("a,b\n1,2\n")
     with pytest.raises(JaxepiError, match="has the columns a, b"):
         regions.read_blocks(table)

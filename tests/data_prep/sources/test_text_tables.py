@@ -2,8 +2,9 @@ import gzip
 
 import pytest
 
-from data_prep.sources.text_tables import read_lines, read_rows
+from data_prep.sources.text_tables import read_rows
 from jaxepi.errors import JaxepiError
+from jaxepi.text_files import read_lines
 
 
 def test_commas_tabs_and_gzip_read_alike(tmp_path):
@@ -33,5 +34,5 @@ def test_wrong_tables(tmp_path):
 def test_damaged_gzip(tmp_path):
     path = tmp_path / "t.tsv.gz"
     path.write_bytes(gzip.compress(b"x\ty\n" * 10_000)[:-20])
-    with pytest.raises(JaxepiError, match=r"t\.tsv\.gz cannot be read as text"):
+    with pytest.raises(JaxepiError, match=r"t\.tsv\.gz cannot be read to its end"):
         list(read_lines(path))

@@ -98,3 +98,26 @@ def test_damage_inside_a_file_is_told_when_it_is_read(tools, tmp_path):
     path.write_bytes(raw)
     with pytest.raises(JaxepiError, match=r"t.bw cannot be read at chr1:0-90000: the file is damaged"):
         TrackReader([TrackFile("t", path)]).read(0, "chr1", 0, 90_000)
+
+
+def test_a_header_alone_and_a_folder_are_told(tools, tmp_path):
+    path = tools.write_bigwig(
+        tmp_path / "t.bw", {"chr1": 100}, {"chr1": (np.array([5]), np.array([7]), np.array([1.0]))}
+    )
+    raw = path.read_bytes()
+    bare = tools.write_bigwig(tmp_path / "bare.bw", {"chr1": 100}, {}).read_bytes()
+    for content in (bare, *(raw[:cut] + raw[:4] for cut in (0, 4, 60, 64, 100, 200)), raw[:8] + bytes(56) + raw[64:]):
+        path.write_bytes(content)  # the library would read beyond the end of some
+        with pytest.raises(JaxepiError, match=r"t\.bw is truncated or not a BigWig file"):
+            read_header(TrackFile("t", path))
+    (tmp_path / "folder.bw").mkdir()
+    with pytest.raises(JaxepiError, match=r"folder\.bw is a folder: the BigWig file of track 't' was expected"):
+        read_header(TrackFile("t", tmp_path / "folder.bw"))
+
+
+def test_empty_cells_of_a_table_are_told(folder):
+    table = folder / "t.csv"
+    for row in ("liver,\n", ",GSM3_Liver.bw\n", "liver\n"):
+        table.write_text("name,file\nblood,Blood-B\n" + row)
+        with pytest.raises(JaxepiError, match=r"t\.csv line 3 has an empty cell: each track needs a name and a file"):
+            resolve_tracks(folder=str(folder), table=str(table))

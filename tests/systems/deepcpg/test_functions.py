@@ -9,8 +9,8 @@ import pytest
 
 from data_prep.deepcpg.recipe import nearest
 from data_prep.deepcpg.statistics import neighbour_means, over_cells
-from data_prep.sources.intervals import Intervals, extended, joined
 from jaxepi.analysis.filter_motifs import Motif, MotifCollector, meme_text, triangular_weights, trim
+from jaxepi.intervals import Intervals, extended, joined
 from jaxepi.sequence import channels_of, kmer_counts, one_hot
 
 ATGC = channels_of("ATGC")
@@ -49,7 +49,8 @@ def spans(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
 
 
 def regions(arrays: Arrays) -> tuple[Intervals, np.ndarray]:
-    return Intervals({"1": np.stack(spans(arrays), axis=1)}), arrays["in:knn:target_pos"] - 1
+    rows = (("1", start, end) for start, end in zip(*spans(arrays), strict=True))
+    return Intervals.of(rows), arrays["in:knn:target_pos"] - 1
 
 
 def long_regions(arrays: Arrays, least: str) -> np.ndarray:
