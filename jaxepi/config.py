@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from ml_collections import ConfigDict
-
 from jaxepi.errors import JaxepiError, did_you_mean
 
 
@@ -121,16 +118,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat
-
-
-def to_json(value: Any) -> Any:
-    """Config values and NumPy scalars to what JSON can hold."""
-    if isinstance(value, ConfigDict):
-        return {key: to_json(value[key]) for key in value}
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value

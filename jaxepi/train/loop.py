@@ -22,7 +22,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.split import evaluate_split
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
-from jaxepi.storage.atomic import finite
+from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.log import RunLog, Throughput, clock, versions
 from jaxepi.storage.workdir import keep_config, locked
@@ -85,7 +85,7 @@ class Run:
             "config": self.config_json,
             "versions": versions(),
             "fingerprint": self.dataset.fingerprint,
-            "manifest": finite({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
+            "manifest": plain({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
             "minutes": self.minutes(),
             "best": self.best.to_json(),
         }

@@ -14,12 +14,12 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_folds, check_same_run, hold_out, to_json
+from jaxepi.config import check_folds, check_same_run, hold_out
 from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel import hosts as startup
-from jaxepi.storage.atomic import finite
+from jaxepi.storage.atomic import plain
 from jaxepi.storage.history import read_log
 from jaxepi.train.loop import train
 from jaxepi.verbs.eval import evaluate_run
@@ -137,7 +137,7 @@ def check_run(config: Any, place: Path) -> None:
     """Raises JaxepiError if the run at `place` cannot go on under this config, as `train` would only say later."""
     before = read_log(place / "log.jsonl").start.get("config")
     if before and any((place / "checkpoints").glob("[0-9]*")):
-        check_same_run(before, finite(to_json(config)), place)
+        check_same_run(before, plain(config), place)
 
 
 def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:
@@ -150,7 +150,7 @@ def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:
     if history.end.get("reason", "interrupted") == "interrupted":
         return None
     before = history.start.get("config"), (history.start.get("dataset") or {}).get("fingerprint")
-    if before != (finite(to_json(config)), dataset.fingerprint):
+    if before != (plain(config), dataset.fingerprint):
         return None
     step, best = history.end["step"], (history.end.get("best") or {}).get("step")
     if startup.report_checkpoint(config) == "best" and best is not None:

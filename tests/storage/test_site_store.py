@@ -19,7 +19,7 @@ import os, signal, sys
 folder, mode, out, where = sys.argv[1:]
 sys.path.insert(0, folder)
 from test_site_store import run_job
-from jaxepi.analysis import site_store
+from jaxepi.storage import site_store
 
 site_store.SYNC_SECONDS = 0
 append = site_store.SiteStore.append_sites
