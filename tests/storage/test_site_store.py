@@ -44,11 +44,12 @@ run_job(mode, out)
 
 def run_job(mode, out):
     """Imputation, or effects, of 11 sites in batches of two (exact effects: one by one)."""
-    sys.path.insert(0, str(HERE))
+    verbs = str(HERE.parent / "verbs")
+    sys.path.insert(0, verbs)
     try:
-        from test_site_runs import make_run
+        from test_site_run import make_run
     finally:
-        sys.path.remove(str(HERE))
+        sys.path.remove(verbs)
     run = make_run(counts={"train": 2, "test": 9})
     if mode == "impute":
         site_runs.impute_run(run, Path(out), batch_size=2)
