@@ -93,11 +93,19 @@ def report_checkpoint(config: Any) -> str:
     return value
 
 
+def dataset_source(config: Any) -> dict[str, Any]:
+    """Where config.dataset says that the data lie: the arguments of `jaxepi.data.open.find_dataset`."""
+    section = config.dataset
+    fields = {name: section.get(name, "") for name in ("path", "sample", "command")}
+    return fields | {"paths": tuple(section.get("paths", ()))}
+
+
 # what may change between two starts of one run: it moves no parameter of a step that was already counted
 FREE_FIELDS = (
     "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
-    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
-    "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint", "compilation_cache",
+    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.paths", "dataset.readers",
+    "dataset.command", "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint",
+    "compilation_cache",
 )  # fmt: skip
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_same_run, from_section, in_steps, report_checkpoint
-from jaxepi.data import BatchStream, Dataset, check_batch_size, device_batches
+from jaxepi.config import check_same_run, dataset_source, from_section, in_steps, report_checkpoint
+from jaxepi.data import BatchStream, Dataset, Mixture, check_batch_size, device_batches, order_of
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
-from jaxepi.evaluate.split import evaluate_split
+from jaxepi.evaluate.split import evaluate_split, joint_summary, monitored
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.storage.atomic import plain
@@ -51,7 +51,7 @@ class Run:
         accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate
         check_batch_size(config.batch_size, self.mesh.size, accumulate, name="config.batch_size")
         check_batch_size(config.eval_batch_size, self.mesh.size, name="config.eval_batch_size")
-        self.dataset: Dataset = find_dataset(config)
+        self.dataset: Dataset | Mixture = find_dataset(**dataset_source(config))
         self.task: Task = make_task(config, self.dataset.manifest)
         self.records = self.dataset.split(config.dataset.train_split)
         if len(self.records) < config.batch_size:
@@ -59,7 +59,8 @@ class Run:
                 f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
                 f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
-        self.config = in_steps(config, len(self.records) // config.batch_size)
+        self.batches_per_epoch = order_of(self.records, config.batch_size).batches_per_epoch
+        self.config = in_steps(config, self.batches_per_epoch)
         self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
         self.steps: Steps = make_steps(
             self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
@@ -68,7 +69,8 @@ class Run:
         self.config_json = keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
-        self.best = Best(workdir / "best", config.monitor or self.task.monitor, self.task.monitor_mode, config.patience)
+        monitor = config.monitor or monitored(self.dataset.parts, self.task.monitor)
+        self.best = Best(workdir / "best", monitor, self.task.monitor_mode, config.patience)
         self.throughput = Throughput()
         self.minutes_before = 0.0
         self.started = time.monotonic()
@@ -136,7 +138,7 @@ class Run:
         self.log.line(
             f"{devices['count']} {devices['platform']} device(s) ({devices['kind']}), mesh {dict(self.mesh.shape)}; "
             f"{parameters:,} parameters; {len(self.records):,} training records, "
-            f"{len(self.records) // self.config.batch_size:,} batches of {self.config.batch_size} an epoch"
+            f"{self.batches_per_epoch:,} batches of {self.config.batch_size} an epoch"
         )
         if warning := unused_accelerator():
             self.log.line(warning)
@@ -148,12 +150,15 @@ class Run:
     def evaluate(self, state: TrainState, step: int) -> bool:
         """Evaluates the validation split and keeps the state if it is the best so far; False: stop early."""
         begin = time.monotonic()
-        result = evaluate_split(
-            functools.partial(self.steps.evaluate, state.best_params, state.rest), self.task, self.dataset,
-            self.config.dataset.validation_split, self.mesh, self.config, batches=self.config.eval_batches,
-            progress=self.log.progress,
-        )  # fmt: skip
-        summary = {name: value for name, value in result.summary.items() if isinstance(value, int | float)}
+        predict_step = functools.partial(self.steps.evaluate, state.best_params, state.rest)
+        results = {
+            name: evaluate_split(
+                predict_step, self.task, part, self.config.dataset.validation_split, self.mesh, self.config,
+                batches=self.config.eval_batches, progress=self.log.progress,
+            )
+            for name, part in self.dataset.parts.items()
+        }  # fmt: skip
+        summary = joint_summary(results)
         value = summary.get(self.best.metric)
         if value is None:
             raise JaxepiError(

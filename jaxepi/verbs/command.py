@@ -228,8 +228,9 @@ def _load(source: Path | str, config: Any, checkpoint: str | None) -> Any:
 
 def _genes_of(predictor: Any, config: Any) -> tuple[Any, int]:
     """The dataset of genes that a config, or else the predictor's run, names, and the batch size for it."""
+    from jaxepi.config import dataset_source
     from jaxepi.data.open import find_dataset
 
     config = config if config is not None else predictor.config
     config = required(config, "config", "--config configs/chromoformer_clf.py, which tells the dataset")
-    return find_dataset(config), config.eval_batch_size
+    return find_dataset(**dataset_source(config)), config.eval_batch_size

@@ -14,11 +14,11 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_folds, check_same_run, hold_out
+from jaxepi.config import check_folds, check_same_run, dataset_source, hold_out, report_checkpoint
 from jaxepi.data import Dataset
+from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.result import EvalResult
-from jaxepi.parallel import hosts as startup
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.history import read_log
 from jaxepi.train.loop import train
@@ -74,7 +74,7 @@ def _summarize(results: dict[str, EvalResult], config: Any, workdir: Path) -> No
     from jaxepi.report.fold_summary import summarize_folds
 
     summary = summarize_folds(results)
-    summary.write(workdir, startup.report_checkpoint(config))
+    summary.write(workdir, report_checkpoint(config))
     print(summary.text(), flush=True)
     if config.report:
         _say(f"report: {write_fold_report(workdir, summary, config)}")
@@ -112,8 +112,8 @@ def check_before(config: Any, workdir: Path, folds: Sequence[str]) -> Dataset:
             f"{workdir} holds a run of its own, but cross-validation puts one run a fold below it; choose another "
             "--workdir."
         )
-    startup.report_checkpoint(config)
-    dataset = startup.find_dataset(config)
+    report_checkpoint(config)
+    dataset = find_dataset(**dataset_source(config))
     counts = ", ".join(f"{name} {count:,}" for name, count in dataset.splits.items())
     for fold in folds:
         if not dataset.splits.get(fold):
@@ -153,7 +153,7 @@ def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:
     if before != (plain(config), dataset.fingerprint):
         return None
     step, best = history.end["step"], (history.end.get("best") or {}).get("step")
-    if startup.report_checkpoint(config) == "best" and best is not None:
+    if report_checkpoint(config) == "best" and best is not None:
         step = best
     return _evaluated(config, place, step)
 

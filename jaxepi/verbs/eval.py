@@ -8,13 +8,15 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxepi.config import dataset_source, report_checkpoint
 from jaxepi.data import check_batch_size
+from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.evaluate.split import evaluate_split
 from jaxepi.evaluate.step import make_evaluate_step
-from jaxepi.parallel import hosts as startup
 from jaxepi.parallel.mesh import make_mesh, state_shardings
+from jaxepi.report.expectation import expectation
 from jaxepi.systems.registry import make_task
 from jaxepi.trained import restore_model
 
@@ -31,16 +33,16 @@ def evaluate_run(
       checkpoint: "best" or "last"; None for what config.report_checkpoint says.
 
     Returns:
-      split -> EvalResult.
+      split -> EvalResult; of several datasets <split>_<dataset> -> EvalResult, one for each.
 
     Raises:
       JaxepiError: no run, no checkpoint, no dataset, no split.
     """
     if checkpoint is None and config is not None:
-        checkpoint = startup.report_checkpoint(config)
+        checkpoint = report_checkpoint(config)
     restored = restore_model(workdir, checkpoint)
     config = config if config is not None else restored.config
-    dataset = startup.find_dataset(config)
+    dataset = find_dataset(**dataset_source(config))
     if dataset.fingerprint != restored.meta["fingerprint"]:
         _say(f"note: {dataset.path} is not the dataset that {workdir} was trained on")
     task, mesh = make_task(restored.config, dataset.manifest), make_mesh(config.mesh.fsdp)
@@ -55,21 +57,23 @@ def evaluate_run(
     predict_step = functools.partial(make_evaluate_step(task, graphdef, mesh), params, rest)
     own = restored.config.dataset  # not the given config's: a run of another fold was trained on its validation split
     splits = [split] if split else [name for name in (own.validation_split, own.test_split) if name]
+    several = len(dataset.parts) > 1
+    places = {f"{name}_{part}" if several else name: (name, part) for name in splits for part in dataset.parts}
     results = {
-        name: evaluate_split(
-            predict_step, task, dataset, name, mesh, config, output=workdir / "eval" / name, step=restored.meta["step"]
+        place: evaluate_split(
+            predict_step, task, dataset.parts[part], name, mesh, config,
+            output=workdir / "eval" / place, step=restored.meta["step"],
         )
-        for name in splits
-    }
-    for name, result in results.items():
-        value = result.summary.get(config.monitor or task.monitor, float("nan"))
-        _say(f"{name}: {config.monitor or task.monitor} {value:.4f}, and more in {workdir / 'eval' / name}")
+        for place, (name, part) in places.items()
+    }  # fmt: skip
+    monitor = (config.monitor or task.monitor).rpartition("/")[2]  # without the name of a dataset
+    for place, result in results.items():
+        value = result.summary.get(monitor, float("nan"))
+        _say(f"{place}: {monitor} {value:.4f}, and more in {workdir / 'eval' / place}")
     if report and jax.process_index() == 0:
         from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here
 
-        path = write_report(
-            workdir, results, workdir / "log.jsonl", restored.config, expectation=startup.expectation(config)
-        )
+        path = write_report(workdir, results, workdir / "log.jsonl", restored.config, expectation=expectation(config))
         _say(f"report: {path}")
     return results
 

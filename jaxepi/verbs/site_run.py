@@ -17,10 +17,11 @@ from jaxepi import __version__
 from jaxepi.analysis.filter_motifs import Motif, MotifCollector, convolution, middle_slice, write_motifs
 from jaxepi.analysis.mutagenesis import TARGETS, exact_function, gradient_function
 from jaxepi.analysis.mutagenesis_files import SUMMARY, EffectStore
+from jaxepi.config import dataset_source
 from jaxepi.data import Dataset
+from jaxepi.data.open import find_dataset
 from jaxepi.data.subset import drawn
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.parallel import hosts as startup
 from jaxepi.pretrained.table import weights_digest
 from jaxepi.storage.job import finished, fresh_folder, require_h5py, write_errors
 from jaxepi.systems.deepcpg.impute import Record, impute_files, task_predictor
@@ -75,7 +76,7 @@ def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
             f"{workdir} is a run of {restored.config.system!r}, but this mode is for models of single sites, such as "
             "deepcpg; --mode predict serves the others."
         )
-    dataset = startup.find_dataset(config if config is not None else restored.config)
+    dataset = find_dataset(**dataset_source(config if config is not None else restored.config))
     for name in ("window", "neighbours", "cells"):
         held, wanted = dataset.manifest[name], restored.task.manifest[name]
         if held != wanted:
