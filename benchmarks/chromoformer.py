@@ -30,9 +30,9 @@ from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh
 from jaxepi.pretrained.table import to_original
+from jaxepi.systems.chromoformer import SYSTEM
 from jaxepi.systems.chromoformer.model import INPUTS, ChromoformerConfig
 from jaxepi.systems.chromoformer.task import ChromoformerTask
-from jaxepi.systems.chromoformer.weights import SYSTEM
 from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.state import make_steps
 from jaxepi.verbs.command import one_sentence_errors
@@ -108,7 +108,7 @@ class Ours:
     def weights(self) -> dict[str, np.ndarray]:
         """Under the names of the original."""
         model = nnx.merge(self.graph, self.state.params, self.state.rest)
-        return to_original(model, SYSTEM.table(model.config))
+        return to_original(model, SYSTEM.weights.table(model.config))
 
     def inputs(self) -> tuple[dict[str, Any], np.ndarray]:
         """What the original's model takes, and the target."""

@@ -19,8 +19,8 @@ from tqdm import tqdm
 import jaxepi
 from jaxepi.config import dataset_source
 from jaxepi.data.open import find_dataset
+from jaxepi.data.subset import choose_records
 from jaxepi.systems.chromoformer.attention import Contact, GeneAttention, attend, of_genes
-from jaxepi.systems.chromoformer.predict_files import choose_genes
 from jaxepi.verbs.command import one_sentence_errors
 
 MARK = "H3K27ac"  # of active fragments
@@ -55,7 +55,7 @@ def run(workdir: Path, split: str) -> dict[str, object]:
     """Shares of pairs in which the active contact has the higher number."""
     predictor = jaxepi.load(workdir)
     dataset = find_dataset(**dataset_source(predictor.config))
-    task, chosen = predictor.task(dataset.manifest), choose_genes(dataset, split)
+    task, chosen = predictor.for_dataset(dataset.manifest), choose_records(dataset, split)
     column, found = list(dataset.manifest["marks"]).index(MARK), []
     batches = predictor.over(chosen.records, task, attend, 64)
     for records, attention in tqdm(batches, total=-(-len(chosen) // 64), file=sys.stderr):

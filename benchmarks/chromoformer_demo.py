@@ -189,15 +189,15 @@ def parity(path: Path, data: Path) -> dict[str, Any] | None:
 
     import jaxepi
     from jaxepi.pretrained.table import original_shapes
+    from jaxepi.systems.chromoformer import SYSTEM
     from jaxepi.systems.chromoformer.model import ChromoformerConfig
-    from jaxepi.systems.chromoformer.weights import SYSTEM
     from jaxepi.systems.registry import make_task
 
     dataset = open_dataset(path)
     config = read_config(str(ROOT / "configs" / "chromoformer_clf.py"))
     config.task.probability = "sigmoid"
     task = make_task(config, dataset.manifest)
-    shapes = original_shapes(SYSTEM.build(ChromoformerConfig()), SYSTEM.table(ChromoformerConfig()))
+    shapes = original_shapes(SYSTEM.abstract(ChromoformerConfig()), SYSTEM.weights.table(ChromoformerConfig()))
     model = jaxepi.from_pretrained("chromoformer", seeded_weights(shapes, 2), empty_rows="uniform")
 
     @nnx.jit

@@ -1,10 +1,11 @@
 """What a speed benchmark runs: a config file, changed from the command line, its task and one batch.
 
-The batch is read from a prepared dataset, or made up for the systems that have a generator here.
+The batch is read from a prepared dataset, or is that of the system's toy.
 """
 
 import argparse
 import dataclasses
+import inspect
 import importlib.util
 import json
 from collections.abc import Callable
@@ -15,10 +16,9 @@ import jax
 import numpy as np
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.systems.registry import make_task
+from jaxepi.systems.registry import get_system, make_task
 from jaxepi.task import Task
 
-SITES_PER_BP = 0.01  # CpGs of the human genome: about one in 100 bp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def make_workload(arguments: argparse.Namespace) -> Workload:
     """Reads the config and makes the task and a batch.
 
     Raises:
-      JaxepiError: no such config, field, dataset or generator.
+      JaxepiError: no such config, field or dataset.
     """
     config = read_config(arguments.config)
     for change in arguments.set:
@@ -60,10 +60,12 @@ def make_workload(arguments: argparse.Namespace) -> Workload:
         split = dataset.split(config.dataset.train_split)
         manifest, records = dataset.manifest, [split[i % len(split)] for i in range(size)]
     else:
-        if config.system not in _GENERATORS:
-            raise JaxepiError(f"There is no made-up batch for {config.system!r}; give a prepared one with --dataset.")
         config.dataset.tracks = ()
-        manifest, records = _GENERATORS[config.system](size, arguments.window, arguments.tracks)
+        system = get_system(config.system)
+        known = inspect.signature(system.toy).parameters
+        wanted = {"window": arguments.window, "tracks": arguments.tracks}
+        made = system.toy(0, size, **{name: value for name, value in wanted.items() if name in known})
+        manifest, records = made.manifest, made.records
     task = make_task(config, manifest)
     model = dataclasses.asdict(task.model_config)
     about = {"config": arguments.config, "batch_size": size, "window": manifest["window"], "model": model}
@@ -104,25 +106,3 @@ def device_batch(workload: Workload) -> dict[str, jax.Array]:
 
 def _unknown(name: str, part: str, known: list[str]) -> None:
     raise JaxepiError(f"--set {name}: there is no field {part!r}{did_you_mean(part, known)}.")
-
-
-def _melody(count: int, window: int, tracks: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Manifest and records with random letters, a CG at each site, one value in ten missing."""
-    rng = np.random.default_rng(0)
-    sites = int(window * SITES_PER_BP)
-    records = []
-    for _ in range(count):
-        position = np.sort(rng.choice(window // 2, sites, replace=False)) * 2
-        sequence = rng.integers(0, 4, window).astype(np.uint8)
-        sequence[position], sequence[position + 1] = 1, 2
-        value = rng.random((sites, tracks), np.float32)
-        value[rng.random((sites, tracks)) < 0.1] = np.nan
-        records.append(
-            {"sequence": sequence, "position": position, "width": np.full(sites, 2, np.uint8), "value": value}
-        )
-    # human windows differ in CpG density: batches have room for three times the mean
-    manifest = {"tracks": [f"track_{k}" for k in range(tracks)], "window": window, "max_sites": 3 * sites}
-    return {**manifest, "max_cpg_letters": 6 * sites}, records
-
-
-_GENERATORS: dict[str, Callable[[int, int, int], tuple[dict[str, Any], list[dict[str, Any]]]]] = {"melody": _melody}

@@ -1,115 +1,203 @@
-"""A model ready to predict: from a run of ours or a released file, in three lines.
+"""A model ready to predict: from a run of ours or a released file, in three lines; the same for every system.
 
 predictor = jaxepi.load("runs/melody_mt")
-methylation = predictor.predict(["ACGT..."])  # (1, L, K)
+methylation = predictor.predict(["ACGT..."])  # (1, P, K), P as predictor.grid says
 dict(zip(predictor.tracks, methylation[0].T))
 """
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi import sequence
-from jaxepi.errors import JaxepiError
+from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.parallel.placed import PlacedModel
 from jaxepi.pretrained.sources import Source
 from jaxepi.released import load_released
-from jaxepi.systems.chromoformer.predictor import GenePredictor
-from jaxepi.systems.registry import get_system
+from jaxepi.system import System
+from jaxepi.systems.registry import get_system, task_of
+from jaxepi.task import Grid, Task, predicted
+
+Record = Mapping[str, Any]
+# (model, task, collated batch) -> any tree of arrays with B rows; traceable
+Read = Callable[[nnx.Module, Task, dict[str, jax.Array]], Any]
+
+
+class Records(Protocol):
+    """Records with the manifest that describes them, such as a split of a dataset."""
+
+    manifest: Mapping[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Record: ...
 
 
 class Predictor(PlacedModel):
-    """Jitted, batched prediction of windows of sequence.
+    """Jitted, batched prediction.
 
     Attributes beyond those of `PlacedModel`:
-      tracks: names of the K output tracks.
-      window: L, the bp of input that the model was trained on.
+      system: which one the model is of.
+      task: what makes inputs of what is given, and a prediction of outputs.
+      tracks: names of the K outputs.
+      config: of the run that the model comes from, None for a released file.
     """
 
     def __init__(
         self,
         model: nnx.Module,
-        predict: Callable[[nnx.Module, jax.Array], jax.Array],
+        system: System,
+        task: Task,
         *,
-        tracks: Sequence[str],
-        window: int,
         source: str,
+        tracks: Sequence[str] | None = None,
+        config: Any = None,
         precision: str | None = None,
     ):
-        """Args beyond the attributes: `predict`, one-hot (B, L, 4) -> (B, L, K); `precision` as in `load`."""
-        super().__init__(model, source=source, precision=precision)
-        self.tracks = list(tracks)
-        self.window = int(window)
-
-        def dense(model: nnx.Module, x: jax.Array) -> jax.Array:
-            hot = sequence.one_hot(x, jnp.float32) if x.ndim == 2 else x.astype(jnp.float32)
-            return predict(model, hot).astype(jnp.float32)
-
-        def at(model: nnx.Module, x: jax.Array, offsets: jax.Array) -> jax.Array:
-            return jnp.take_along_axis(dense(model, x), offsets[:, :, None], axis=1)
-
-        self._dense = self.compiled(dense)
-        self._at = self.compiled(at)
-
-    def predict(self, sequences: str | Sequence[str] | np.ndarray, batch_size: int = 32) -> np.ndarray:
-        """Predictions (B, L, K) float32 for windows of exactly `window` bp.
-
-        Args:
-          sequences: one string, strings, base codes (L,) or (B, L) integer, or one-hot (B, L, 4) float.
-          batch_size: windows that go through the model at once.
+        """Args beyond the attributes: `precision` as in `load`.
 
         Raises:
-          JaxepiError: a window of another length, or an array of another kind.
+          JaxepiError: the task is for a model of other sizes, or another number of tracks is named.
         """
-        x = self._windows(sequences)
-        size = self.rows(min(batch_size, max(1, len(x))))
-        parts = [self._run(self._dense, x[i : i + size], size) for i in range(0, len(x), size)]
-        if not parts:
-            return np.empty((0, self.window, len(self.tracks)), np.float32)
-        return np.concatenate([np.asarray(part)[: len(x) - i * size] for i, part in enumerate(parts)])
+        super().__init__(model, source=source, precision=precision)
+        self.system, self.task, self.config = system, task, config
+        self._check(task)
+        self.tracks = list(task.tracks if tracks is None else tracks)
+        if len(self.tracks) != len(task.tracks):
+            raise JaxepiError(f"{source} predicts {len(task.tracks)} tracks, but {len(self.tracks)} names were given.")
+        self._programs: dict[Any, Callable[..., Any]] = {}
+
+        def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
+            return task.values(task.apply(model, task.expand(accepted))).astype(jnp.float32)
+
+        def at(model: nnx.Module, accepted: dict[str, Any], offsets: jax.Array) -> jax.Array:
+            return jnp.take_along_axis(values(model, accepted), offsets[:, :, None], axis=1)
+
+        self._values = self.compiled(values)
+        self._at = self.compiled(at)
+
+    @property
+    def grid(self) -> Grid:
+        """Where the P values of a prediction lie."""
+        return self.task.grid
+
+    @property
+    def window(self) -> int | None:
+        """bp of sequence that the model takes; None if it reads none."""
+        return self.task.window
+
+    def predict(self, x: Any = None, batch_size: int = 32, **further: Any) -> np.ndarray:
+        """Predictions (B, P, K) float32.
+
+        Args:
+          x: what the model reads. Windows of exactly `window` bp: one string, strings, base codes (L,) or (B, L), or
+            one-hot (B, L, 4). Records of a dataset, such as `open_dataset(path).split("test")`. Models without
+            sequence: see `Task.accept` of their system.
+          batch_size: rows that go through the model at once.
+          **further: more inputs, by the names in `task.further`.
+
+        Raises:
+          JaxepiError: it is not what the model reads.
+        """
+        if hasattr(x, "manifest"):
+            self._refuse(further)
+            return self._predict_records(x, batch_size)
+        self._refuse({name: value for name, value in further.items() if name not in self.task.further})
+        accepted = self.task.accept(x, **further)
+        count = len(jax.tree.leaves(accepted)[0])
+        size = self.rows(min(batch_size, max(1, count)))
+        parts = [np.empty((0, self.grid.values(self.window), len(self.tracks)), np.float32)]
+        for low in range(0, count, size):
+            rows = np.minimum(np.arange(low, low + size), count - 1)  # one shape, one compilation
+            part = self._values(jax.tree.map(lambda array, rows=rows: array[rows], accepted))
+            parts.append(np.asarray(part)[: count - low])
+        return np.concatenate(parts)
 
     def at(self, codes: np.ndarray, offsets: np.ndarray) -> jax.Array:
-        """Predictions (B, S, K) at some positions, without moving the others off the device; returns before it is done.
+        """Values (B, S, K) at some places, without moving the others off the device; returns before it is done.
 
         Args:
           codes: base codes (B, L) uint8; B as `rows` gives it.
-          offsets: positions (B, S) int32 in the window; any valid one may fill unused places.
+          offsets: places (B, S) int32 among the P of the grid; any valid one may fill unused places.
         """
-        return self._at(codes, offsets)
+        return self._at(self.task.accept(codes), offsets)
 
-    def _run(self, function: Callable[..., jax.Array], x: np.ndarray, size: int) -> jax.Array:
-        if len(x) < size:  # one shape, one compilation
-            x = np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
-        return function(x)
+    def for_dataset(self, manifest: Mapping[str, Any]) -> Task:
+        """What makes inputs of the records of a dataset.
 
-    def _windows(self, sequences: str | Sequence[str] | np.ndarray) -> np.ndarray:
-        """Codes (B, L) uint8 or one-hot (B, L, 4) float32."""
-        if isinstance(sequences, str):
-            sequences = [sequences]
-        if not hasattr(sequences, "ndim") and all(isinstance(letters, str) for letters in sequences):
-            for i, letters in enumerate(sequences):
-                if len(letters) != self.window:
-                    raise JaxepiError(f"Sequence {i} has {len(letters)} bp, but this model takes {self.window} bp.")
-            codes = [sequence.encode(letters) for letters in sequences]
-            return np.stack(codes) if codes else np.empty((0, self.window), np.uint8)
-        x = np.asarray(sequences)
-        is_codes = np.issubdtype(x.dtype, np.integer) and x.ndim in (1, 2)
-        x = x[None] if is_codes and x.ndim == 1 else x
-        is_hot = np.issubdtype(x.dtype, np.floating) and x.ndim == 3 and x.shape[-1] == 4
-        if not (is_codes or is_hot) or x.shape[1] != self.window:
+        Raises:
+          JaxepiError: the dataset is of another kind, or made for a model of other sizes.
+        """
+        sizes = dataclasses.asdict(self.model.config)
+        task = task_of(self.system, sizes, self.task.settled(), manifest, self.task.chosen)
+        self._check(task)
+        return task
+
+    def over(
+        self, records: Iterable[Record], task: Task, read: Read, batch_size: int
+    ) -> Iterator[tuple[list[Record], Any]]:
+        """Batches of records with what `read` makes of each record, as NumPy arrays.
+
+        Records are read by one thread, and the device works on one batch while the last one is used.
+        """
+        run = self._program(read, task)
+        rows, size = iter(records), self.rows(batch_size)
+
+        def take() -> tuple[list[Record], dict[str, np.ndarray]] | None:
+            batch = list(islice(rows, size))
+            padding = [None] * (size - len(batch))  # one shape, one compilation
+            return (batch, task.collate([*batch, *padding])) if batch else None
+
+        with ThreadPoolExecutor(1) as reader:
+            waiting, ahead = None, reader.submit(take)
+            while taken := ahead.result():
+                ahead = reader.submit(take)
+                result = run(taken[1])
+                if waiting:
+                    yield _on_host(*waiting)
+                waiting = (taken[0], result)
+            if waiting:
+                yield _on_host(*waiting)
+
+    def _program(self, read: Read, task: Task) -> Callable[..., Any]:
+        """`read` compiled for a dataset; kept, as a task for the same manifest gives the same program."""
+        key = (read, repr(sorted(task.manifest.items(), key=lambda item: item[0])))
+        if key not in self._programs:
+            self._programs[key] = self.compiled(lambda model, batch: read(model, task, batch))
+        return self._programs[key]
+
+    def _predict_records(self, records: Records, batch_size: int) -> np.ndarray:
+        task = self.for_dataset(records.manifest)
+        rows = (records[number] for number in range(len(records)))
+        parts = [np.empty((0, task.grid.values(task.window), len(task.tracks)), np.float32)]
+        parts += [np.asarray(part, np.float32) for _, part in self.over(rows, task, predicted, batch_size)]
+        return np.concatenate(parts)
+
+    def _check(self, task: Task) -> None:
+        """Raises JaxepiError if a task is for a model of other sizes than this one."""
+        has, needs = dataclasses.asdict(self.model.config), dataclasses.asdict(task.model_config)
+        for name in has:
+            if has[name] != needs[name]:
+                raise JaxepiError(
+                    f"{self.source} holds a model with {name} {_short(has[name])}, but this dataset or config.task "
+                    f"needs {_short(needs[name])}: use a dataset prepared as for that model, or set config.task to it."
+                )
+
+    def _refuse(self, further: Mapping[str, Any]) -> None:
+        for name in further:
+            known = self.task.further
             raise JaxepiError(
-                f"An array of shape {x.shape} and type {x.dtype} is no batch of windows: expected strings, codes "
-                f"(B, {self.window}) of an integer type, or one-hot (B, {self.window}, 4) of a float type."
+                f"{self.system.name} takes no input {name!r}{did_you_mean(name, known)}; beside the first argument "
+                f"and batch_size it takes {', '.join(known) or 'nothing'}."
             )
-        if is_codes and x.size and not 0 <= x.min() <= x.max() <= sequence.N:
-            raise JaxepiError(f"Base codes reach from {x.min()} to {x.max()}, but A C G T N are 0 to {sequence.N}.")
-        return x.astype(np.uint8 if is_codes else np.float32, copy=False)
 
 
 def load(
@@ -120,8 +208,9 @@ def load(
     tracks: Sequence[str] | None = None,
     window: int | None = None,
     precision: str | None = None,
+    task: Mapping[str, Any] | None = None,
     **sizes: Any,
-) -> Predictor | GenePredictor:
+) -> Predictor:
     """A trained run, a released file or a mapping of original tensors, ready to predict.
 
     Args:
@@ -133,40 +222,54 @@ def load(
       window: input length in bp; otherwise the one of training.
       precision: of float32 products, for example "highest"; None is the device's default, which on recent GPUs rounds
         to fewer bits.
+      task: how a released model reads records, the fields of `config.task`; otherwise as its original does.
       **sizes: fields of the model's config, for a released file only.
-
-    Returns: a `Predictor` of windows of sequence; for Chromoformer a `jaxepi.systems.chromoformer.predictor.GenePredictor`.
 
     Raises:
       JaxepiError: nothing there, not readable, not safe, or tensors that do not fit.
     """
     if isinstance(source, str | os.PathLike) and not Path(source).exists():
         raise JaxepiError(f"There is no run and no file of weights at {source}.")
-    run = None
     if isinstance(source, str | os.PathLike) and Path(source).is_dir():
-        if system is not None or sizes:
-            raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join(['system', *sizes])}.")
+        given = [name for name, value in (("system", system), ("task", task)) if value is not None]
+        if given or sizes:
+            raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join([*given, *sizes])}.")
         from jaxepi.trained import restore_model
 
         run = restore_model(source, which)
-        model, found, name = run.model, get_system(run.config.system), str(source)
+        found, model, made, name, config = get_system(run.config.system), run.model, run.task, str(source), run.config
     else:
+        if which is not None:
+            raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
         model, found, content = load_released(source, system, **sizes)
-        name = content.name
-    if found.predict is None:
-        if tracks is not None or window is not None:
-            raise JaxepiError(f"{name} predicts one number a gene: leave out tracks and window.")
-        if run is not None:
-            return GenePredictor.of_run(run, name, precision)
-        return GenePredictor.of_released(model, name, precision=precision)
-    if run is not None:
-        told, trained_window = run.task.tracks, int(run.task.manifest["window"])
-    else:
-        told = content.tracks or found.tracks(model.config) or [f"track_{k}" for k in range(model.config.tracks)]
-        trained_window = getattr(model.config, "window", found.window)
-    names = list(told if tracks is None else tracks)
-    if len(names) != model.config.tracks:
-        raise JaxepiError(f"{name} predicts {model.config.tracks} tracks, but {len(names)} names were given.")
-    return Predictor(
-        model, found.predict, tracks=names, window=window or trained_window, source=name, precision=precision
-    )
+        if window is not None and getattr(model.config, "window", window) != window:
+            model, found, content = load_released(source, found.name, **{**sizes, "window": window})
+        name, config = content.name, None
+        manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
+        made = task_of(found, dataclasses.asdict(model.config), objective, manifest)
+    if window is not None:
+        made = _with_window(found, model, made, window, name)
+    return Predictor(model, found, made, source=name, tracks=tracks, config=config, precision=precision)
+
+
+def _with_window(system: System, model: nnx.Module, task: Task, window: int, source: str) -> Task:
+    """The task for windows of another length than the model was trained on.
+
+    Raises:
+      JaxepiError: the model reads no sequence, or the sizes of a run fix its window.
+    """
+    if task.window is None:
+        raise JaxepiError(f"{source} reads no sequence: leave out window.")
+    sizes = dataclasses.asdict(model.config)
+    if sizes.get("window", window) != window:
+        raise JaxepiError(f"{source} takes windows of {sizes['window']} bp: leave out window={window}.")
+    return task_of(system, sizes, task.settled(), {**task.manifest, "window": int(window)}, task.chosen)
+
+
+def _on_host(records: Sequence[Record], result: Any) -> tuple[list[Record], Any]:
+    """The rows of `result` that are records, on the host."""
+    return list(records), jax.tree.map(lambda array: np.asarray(array)[: len(records)], result)
+
+
+def _short(value: Any) -> str:
+    return f"{value[:3]}... ({len(value)})" if isinstance(value, list | tuple) and len(value) > 3 else str(value)

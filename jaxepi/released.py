@@ -11,8 +11,8 @@ from flax import nnx
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.sources import Released, Source, read_source, write_source
 from jaxepi.pretrained.table import load_into, strip_prefixes, to_original
-from jaxepi.system import System
-from jaxepi.systems.registry import all_wrappers, get_system, known_systems, system_of_model
+from jaxepi.system import System, Weights
+from jaxepi.systems.registry import all_wrappers, get_system, system_of_model, systems_with_weights
 
 __all__ = ["export", "from_pretrained", "load_released"]
 
@@ -39,11 +39,12 @@ def load_released(source: Source, system: str | None = None, **sizes: Any) -> tu
       JaxepiError: as `from_pretrained`, or the file belongs to no known system.
     """
     found = get_system(system) if system is not None else _recognise(read_source(source, all_wrappers()))
-    if found.open is not None:
-        content, sizes = found.open(source, sizes)
+    weights = _weights(found)
+    if weights.open is not None:
+        content, sizes = weights.open(source, sizes)
     else:
-        content = _bare(found, read_source(source, found.wrappers))
-    return _build(found, content, sizes), found, content
+        content = _bare(weights, read_source(source, weights.wrappers))
+    return _build(found, weights, content, sizes), found, content
 
 
 def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str] | None = None) -> None:
@@ -58,27 +59,35 @@ def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str
       JaxepiError: a model without an original layout, an unknown suffix, or a file that cannot be written.
     """
     system = system_of_model(model)
-    if system.write is not None and system.write(model, Path(path)):
+    weights = _weights(system)
+    if weights.write is not None and weights.write(model, Path(path)):
         return
-    arrays = to_original(model, system.table(model.config))
-    write_source(Path(path), arrays, system.wrappers[0], tracks)
+    arrays = to_original(model, weights.table(model.config))
+    write_source(Path(path), arrays, weights.wrappers[0], tracks)
+
+
+def _weights(system: System) -> Weights:
+    if system.weights is None:
+        raise JaxepiError(f"{system.name} has no original layout of weights: restore its runs by their --workdir.")
+    return system.weights
 
 
 def _recognise(content: Released) -> System:
-    for system in map(get_system, known_systems()):
-        names = set(_names(system, content.arrays).values())
-        if any(name in names for name in system.signature):
+    known = systems_with_weights()
+    for system, weights in known:
+        names = set(_names(weights, content.arrays).values())
+        if any(name in names for name in weights.signature):
             return system
     first = ", ".join(list(content.arrays)[:3]) or "nothing"
     raise JaxepiError(
-        f"{content.name} holds no weights of {', '.join(known_systems())} (it has {first}); "
+        f"{content.name} holds no weights of {', '.join(system.name for system, _ in known)} (it has {first}); "
         "name the system with system=... to see which tensors are missing."
     )
 
 
-def _bare(system: System, content: Released) -> Released:
+def _bare(weights: Weights, content: Released) -> Released:
     """The arrays under the names of the system's table."""
-    names = _names(system, content.arrays)
+    names = _names(weights, content.arrays)
     arrays: dict[str, Any] = {}
     for name, array in content.arrays.items():
         if names[name] in arrays:
@@ -87,23 +96,23 @@ def _bare(system: System, content: Released) -> Released:
     return dataclasses.replace(content, arrays=arrays)
 
 
-def _names(system: System, names: Iterable[str]) -> dict[str, str]:
+def _names(weights: Weights, names: Iterable[str]) -> dict[str, str]:
     """Name in a file -> name without what wrappers of the original put before it, in the newest version's spelling."""
-    bare = strip_prefixes(names, system.prefixes)
-    return {name: system.rename(b) if system.rename else b for name, b in bare.items()}
+    bare = strip_prefixes(names, weights.prefixes)
+    return {name: weights.rename(b) if weights.rename else b for name, b in bare.items()}
 
 
-def _build(system: System, content: Released, sizes: dict[str, Any]) -> nnx.Module:
-    fields = [field.name for field in dataclasses.fields(system.config)]
+def _build(system: System, weights: Weights, content: Released, sizes: dict[str, Any]) -> nnx.Module:
+    fields = [field.name for field in dataclasses.fields(system.sizes)]
     for field in sizes:
         if field not in fields:
             raise JaxepiError(f"Unknown size {field!r} of {system.name}{did_you_mean(field, fields)}; it has {fields}.")
-    told = system.sizes(content.arrays, content.name)
+    told = weights.sizes(content.arrays, content.name)
     for field, value in told.items():
         if sizes.get(field, value) != value:
             asked = sizes[field]
             raise JaxepiError(f"{content.name} holds a model with {field} {value}, but {field}={asked} was asked for.")
-    config = system.config(**{**told, **sizes})
-    model = system.build(config)
-    load_into(model, content.arrays, system.table(config), content.name)
+    config = system.sizes(**{**told, **sizes})
+    model = system.abstract(config)
+    load_into(model, content.arrays, weights.table(config), content.name)
     return model

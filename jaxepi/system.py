@@ -1,54 +1,110 @@
-"""What the converter must know of one system, and the list of systems. A new one is a file beside `melody.py`."""
+"""What the generic code must know of a system: one frozen object, exported as `SYSTEM` by its package."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 
 from jaxepi.pretrained.sources import Released, Source
 from jaxepi.pretrained.table import Table
+from jaxepi.task import Task
+
+Manifest = dict[str, Any]
+Record = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class System:
-    """Released weights of one system.
+class Toy:
+    """A made-up dataset that fits in memory, with the sections of a small model for it."""
+
+    manifest: Manifest
+    records: list[Record]
+    model: Mapping[str, Any]  # fields of config.model
+    task: Mapping[str, Any]  # fields of config.task
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """How a report calls what was evaluated."""
+
+    records: str = "windows"
+    values: str = "measured values"
+    plural: str = "values"  # what a plot counts
+    reliability: str = "mean measured"  # axis of the reliability curve
+    one_value: bool = False  # a record holds a single value
+    classes: tuple[str, str] = ("measured as 0", "measured as 1")
+    headlines: tuple[str, ...] = ("pearson", "auc", "mae")  # the values on top
+    class_headlines: tuple[str, ...] = ("pearson", "auc", "mae")  # the same where targets have classes
+    figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)  # instead of the usual ones
+    metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instead of the usual descriptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Released weights of a system: how its files are recognised, read and written.
 
     Attributes:
-      name: as in configs and on the command line.
-      model: class of our module; an instance has `.config`, an instance of `config`.
-      config: frozen dataclass of the model's sizes.
       wrappers: keys under which the original keeps its state dict; the first is used for writing.
       prefixes: what wrappers of the original put before every name.
       signature: original names by which a file of this system is recognised.
       sizes: reads the config fields that the tensors tell; raises JaxepiError for a variant that is not supported.
-      build: the model of a config, possibly abstract (`nnx.eval_shape`): every weight comes from the file.
       table: the weight table of a config.
-      tracks: names of the output tracks of the released models with these sizes, or None if they have none.
-      window: bp of input that the released models were trained on.
-      predict: what users want of the model: one-hot (B, L, 4) -> (B, L or T, K); traceable. None for a model that
-        reads genes (marks and contacts) and no sequence.
+      released: (config of the model, names of tracks or None, fields of `config.task` that were asked for) -> the
+        manifest that a dataset of the released models has, and the fields by which they read it, those asked for in.
+      build: the model of a config, possibly abstract: every weight comes from the file. None: abstract.
       rename: a tensor's name in any version of the original -> the one in `table`; None if there was one version.
       open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors
         under the table's names, and sizes with what the file tells besides its tensors. None: names are the table's.
       write: for formats beyond plain named arrays: (model, path) -> True if it wrote a file of this suffix.
     """
 
-    name: str
-    model: type[nnx.Module]
-    config: type
     wrappers: Sequence[str]
     prefixes: Sequence[str]
     signature: Sequence[str]
     sizes: Callable[[Mapping[str, np.ndarray], str], dict[str, Any]]
-    build: Callable[[Any], nnx.Module]
     table: Callable[[Any], Table]
-    tracks: Callable[[Any], tuple[str, ...] | None]
-    window: int
-    predict: Callable[[nnx.Module, jax.Array], jax.Array] | None
+    released: Callable[[Any, Sequence[str] | None, Mapping[str, Any]], tuple[Manifest, dict[str, Any]]]
+    build: Callable[[Any], nnx.Module] | None = None
     rename: Callable[[str], str] | None = None
     open: Callable[[Source, Mapping[str, Any]], tuple[Released, dict[str, Any]]] | None = None
     write: Callable[[nnx.Module, Path], bool] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """One system.
+
+    Attributes:
+      name: as in configs and on the command line.
+      about: one line for lists and help.
+      datasets: kinds of dataset that it reads, as manifests name them.
+      model: class of the model; an instance has `.config`, an instance of `sizes`.
+      sizes: frozen dataclass of the model's sizes, the fields of `config.model`.
+      task: class of the task.
+      objective: frozen dataclass of its fields, those of `config.task`.
+      toy: (seed, number of records) -> a made-up dataset, for tests and benchmarks.
+      weights: released weights; None if there are none.
+      words: region of the metrics' names -> how a report calls what lies there.
+      capabilities: what only some systems can do -> "module:function", imported when it is asked for.
+    """
+
+    name: str
+    about: str
+    datasets: tuple[str, ...]
+    model: type[nnx.Module]
+    sizes: type
+    task: type[Task]
+    objective: type
+    toy: Callable[..., Toy]
+    weights: Weights | None = None
+    words: Mapping[str, Words] = dataclasses.field(default_factory=dict)
+    capabilities: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def abstract(self, config: Any) -> nnx.Module:
+        """A model of this config whose weights are shapes, for loading into."""
+        if self.weights is not None and self.weights.build is not None:
+            return self.weights.build(config)
+        return nnx.eval_shape(lambda: self.model(config, rngs=nnx.Rngs(0)))

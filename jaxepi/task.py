@@ -1,18 +1,64 @@
-"""The contract between the loop and a system. The loop, the evaluator and the input pipeline know only this."""
+"""The contract between the generic code and a system: records, model and objective in one object.
+
+The loop, the evaluator, the predictor and the verbs know only this.
+"""
 
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from flax import nnx
 
+from jaxepi.errors import JaxepiError, did_you_mean
+
 Batch = dict[str, Any]
 
-
 SAMPLE_POSITIONS = 300_000  # for Spearman, as the Melody paper samples
+
+PLACES = {
+    "base": "every base of the window, crop left out",
+    "cpg": "every base of the window, of which only the letters of CpGs count",
+    "bin": "bins of the window, crop left out",
+    "site": "the middle of the window",
+    "record": "the record as a whole, which has no window",
+    "pair": "pairs of bins of the window, the upper triangle row by row",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where the P values of a prediction (B, P, K) lie.
+
+    Attributes:
+      at: one of `PLACES`.
+      bin: bp of one bin; 1 where values lie at bases.
+      crop: bp at either end of the window that have no value.
+      diagonal: pairs only: bins between the two of the nearest pair that has a value.
+    """
+
+    at: str
+    bin: int = 1
+    crop: int = 0
+    diagonal: int = 0
+
+    def __post_init__(self) -> None:
+        if self.at not in PLACES or self.bin < 1 or self.crop < 0 or self.diagonal < 0:
+            raise ValueError(
+                f"{self} is no grid: `at` is one of {', '.join(PLACES)}, bin at least 1, the rest 0 or more"
+            )
+
+    def values(self, window: int | None) -> int:
+        """P for a window of so many bp (None for records without one)."""
+        if self.at in ("site", "record") or window is None:
+            return 1
+        count = (window - 2 * self.crop) // self.bin
+        if self.at == "pair":
+            count -= self.diagonal
+            return count * (count + 1) // 2
+        return count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +74,7 @@ class Options:
         windows: how many whole windows to keep for the browser view.
         seed: of the choice of positions and windows.
         unit: of predicted and measured values, for axes.
+        system: whose words a report uses.
     """
 
     region: str = "cpg"
@@ -38,6 +85,7 @@ class Options:
     windows: int = 4
     seed: int = 0
     unit: str = ""
+    system: str = ""
 
 
 class Task(abc.ABC):
@@ -45,18 +93,41 @@ class Task(abc.ABC):
 
     Attributes:
       model_config: frozen dataclass with the sizes of the model.
+      objective: frozen dataclass: how records become inputs and targets, and what is minimised.
       manifest: the dataset's manifest (or what a checkpoint kept of it: `window`, `tracks`, ...).
-      tracks: names of the K outputs that are evaluated.
+      tracks: names of the K outputs.
+      chosen: the outputs of the dataset that were asked for by name; (): all.
+      grid: where the P values of a prediction lie.
+      window: bp of sequence that the model reads; None if it reads none.
+      further: names of what `accept` takes beside its first argument.
       options: what an evaluation keeps besides the sums, and the region that names its metrics.
+      monitor: the validation metric that keep-best and early stopping watch unless the config names another.
     """
 
     model_config: Any
+    objective: Any
     manifest: Mapping[str, Any]
     tracks: list[str]
+    chosen: tuple[str, ...] = ()
+    grid: Grid
+    window: int | None = None
+    further: ClassVar[tuple[str, ...]] = ()
     options: Options = Options()
-    # the validation metric that keep-best and early stopping watch unless the config names another, and its sense
     monitor: str
-    monitor_mode: str = "max"
+
+    @abc.abstractmethod
+    def __init__(
+        self,
+        sizes: Mapping[str, Any],
+        objective: Mapping[str, Any],
+        manifest: Mapping[str, Any],
+        tracks: Sequence[str | int] = (),
+    ):
+        """The sections `config.model` and `config.task`, a dataset's manifest, and the tracks to use (() = all).
+
+        Raises:
+          JaxepiError: an unknown field or value, or a dataset that does not fit.
+        """
 
     @abc.abstractmethod
     def build_model(self, rngs: nnx.Rngs) -> nnx.Module:
@@ -74,8 +145,24 @@ class Task(abc.ABC):
         """Collated batch to (inputs, targets), on the device inside the jitted step; augments only if `train`."""
 
     @abc.abstractmethod
+    def accept(self, x: Any, **further: Any) -> Batch:
+        """What a user gives to `Predictor.predict`, checked: arrays with B rows, compact, on the host.
+
+        Raises:
+          JaxepiError: it is not what the model reads.
+        """
+
+    @abc.abstractmethod
+    def expand(self, accepted: Batch) -> Batch:
+        """What `accept` gives to the inputs of `apply`, on the device; traceable."""
+
+    @abc.abstractmethod
     def apply(self, model: nnx.Module, inputs: Batch) -> Any:
-        """Runs the model on what `prepare` made."""
+        """Runs the model on what `prepare` or `expand` made."""
+
+    @abc.abstractmethod
+    def values(self, outputs: Any) -> jax.Array:
+        """The prediction (B, P, K) float32, P as `grid` says: what metrics, files and every verb read."""
 
     @abc.abstractmethod
     def loss(self, outputs: Any, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -91,4 +178,42 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def predictions(self, outputs: Any, targets: Batch) -> dict[str, jax.Array]:
-        """What the report samples: `prediction`, `target`, `mask` (B, S, K) and `offset` (B, S) in the window."""
+        """Values beside their targets: `prediction`, `target`, `mask` (B, S, K) and `offset` (B, S) in the window.
+
+        S is P, or the places of the grid that can count.
+        """
+
+    def settled(self) -> dict[str, Any]:
+        """The objective's fields with everything named that the dataset decided, for another dataset of the kind."""
+        return dataclasses.asdict(self.objective)
+
+    def first_convolution(self, model: nnx.Module) -> tuple[np.ndarray, np.ndarray] | None:
+        """Kernel (width, 4, F) and bias (F,) of filters that read the one-hot DNA; None without such filters."""
+        del model
+        return None
+
+
+def predicted(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:
+    """Values (B, P, K) of a collated batch of records; traceable."""
+    inputs, _ = task.prepare(batch, jax.random.key(0), False)
+    return task.values(task.apply(model, inputs))
+
+
+def choose_tracks(names: Sequence[str], chosen: Sequence[str | int]) -> tuple[list[str], list[int] | slice]:
+    """The names and columns of the chosen tracks, given by name or number; nothing chosen means all.
+
+    Raises:
+      JaxepiError: no such track.
+    """
+    if not chosen:
+        return list(names), slice(None)
+    columns = []
+    for track in chosen:
+        number = int(track) if str(track).isdigit() and track not in names else None
+        if number is None and track not in names or number is not None and number >= len(names):
+            raise JaxepiError(
+                f"config.dataset.tracks names {track!r}{did_you_mean(str(track), names)}, but the dataset has the "
+                f"{len(names)} tracks {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}."
+            )
+        columns.append(list(names).index(track) if number is None else number)
+    return [names[column] for column in columns], columns

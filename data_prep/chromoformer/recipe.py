@@ -24,7 +24,7 @@ class SumsDoNotFit(JaxepiError):
 
 
 class DepthSource(Protocol):
-    """Read depth of M marks: `data_prep.sources.depth.DepthFiles` or `data_prep.chromoformer.region_arrays.RegionArrays`."""
+    """Read depth of M marks: `depth_files.DepthFiles` or `region_arrays.RegionArrays`."""
 
     marks: tuple[str, ...]
 

@@ -103,6 +103,7 @@ def evaluate(
         windows=[BrowserWindow(*locate(window.record), window) for window in intake.windows.result()],
         step=step,
         unit=options.unit,
+        system=options.system,
     )
     if output is not None and jax.process_index() == 0:
         result.save(output)

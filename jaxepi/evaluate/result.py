@@ -45,6 +45,7 @@ class EvalResult:
         groups: part of the records (such as an annotation) -> name -> K values; see jaxepi.metrics.groups.
         step: of the checkpoint that was evaluated, None if unknown.
         unit: of predicted and measured values, for axes.
+        system: whose words a report uses; empty if unknown.
     """
 
     split: str
@@ -61,6 +62,7 @@ class EvalResult:
     groups: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)
     step: int | None = None
     unit: str = ""
+    system: str = ""
 
     @property
     def has_classes(self) -> bool:
@@ -73,6 +75,7 @@ class EvalResult:
             "split": self.split,
             "region": self.region,
             "unit": self.unit,
+            "system": self.system,
             "step": self.step,
             "records": self.records,
             "seconds": self.seconds,
@@ -159,6 +162,7 @@ class EvalResult:
                 groups={g: _numbers(values) for g, values in text.get("groups", {}).items()},
                 step=text.get("step"),
                 unit=text.get("unit", ""),
+                system=text.get("system", ""),
             )
         except (OSError, KeyError, ValueError) as problem:
             raise JaxepiError(f"{folder} holds no complete evaluation ({problem}); run it again.") from None

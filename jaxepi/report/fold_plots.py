@@ -107,7 +107,7 @@ def fold_scatter(summary: FoldSummary) -> Figure | None:
         ax.legend(fontsize=8, frameon=False, loc="lower right")
         equal_limits(ax)
     else:
-        draw_density(ax, counts, *first.curves[f"{region}/density_range_flat"], words_of(region).plural)
+        draw_density(ax, counts, *first.curves[f"{region}/density_range_flat"], words_of(first).plural)
     unit = f", {first.unit}" if first.unit else ""
     tidy(ax, f"measured{unit}", f"predicted{unit}")
     lines = [

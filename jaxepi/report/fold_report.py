@@ -26,7 +26,7 @@ def write_fold_report(workdir: Path, summary: FoldSummary, config: Any) -> Path:
         JaxepiError: a file cannot be written.
     """
     region = summary.first.region
-    words, meaning = words_of(region), describe_metrics(region)
+    words, meaning = words_of(summary.first), describe_metrics(summary.first)
     figures = {
         "fold_values": fold_plots.fold_values(summary),
         "fold_curves": fold_plots.fold_curves(summary),
@@ -76,7 +76,7 @@ def _fold(fold: str, summary: FoldSummary, config: Any) -> dict[str, str]:
 
 
 def _about(summary: FoldSummary, checkpoint: str) -> str:
-    words = words_of(summary.first.region)
+    words = words_of(summary.first)
     chosen = (
         "the last one of its run, so that nothing was chosen on the held-out fold"
         if checkpoint == "last"

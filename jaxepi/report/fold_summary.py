@@ -66,7 +66,7 @@ class FoldSummary:
 
     def headlines(self) -> dict[str, Row]:
         """The rows that matter most."""
-        names = headlines(self.first.region, self.first.has_classes)
+        names = headlines(self.first)
         wanted = (f"{value}_{self.first.region}" for value in names)
         return {name: self.rows[name] for name in wanted if name in self.rows}
 
@@ -117,7 +117,7 @@ class FoldSummary:
 
     def text(self) -> str:
         """For the terminal: the most important metrics in columns, then the notes."""
-        words = words_of(self.first.region)
+        words = words_of(self.first)
         head = ["", *self.results, "mean ± sd", f"all {words.records}"]
         body = [
             [self.title(name), *map(shown, row.values), spread(row), shown(row.together)]
@@ -181,7 +181,7 @@ def _order(results: Mapping[str, EvalResult]) -> list[str]:
     """Names of all metrics without `_per_track_mean`: the most important first, then those that the reports explain."""
     first = next(iter(results.values()))
     found = {name.removesuffix(_ENDING) for r in results.values() for name in r.summary if name.endswith(_ENDING)}
-    known = (*headlines(first.region, first.has_classes), *describe_metrics(first.region))
+    known = (*headlines(first), *describe_metrics(first))
     listed = [name for name in dict.fromkeys(f"{value}_{first.region}" for value in known) if name in found]
     return listed + sorted(found.difference(listed))
 

@@ -197,7 +197,7 @@ def predicted_against_measured(result: EvalResult) -> Figure | None:
         else:
             name_of = f"{region}/density_flat" if track is None else f"{region}/density"
             counts, limits = result.curves[name_of][track or 0], result.curves[f"{region}/density_range_flat"]
-            draw_density(ax, counts, *limits, words_of(region).plural if track is None else "")
+            draw_density(ax, counts, *limits, words_of(result).plural if track is None else "")
         tidy(ax, f"measured{unit}", f"predicted{unit}" if ax is figure.axes[0] else "", name)
         lines = [f"r = {r:.3f}"]
         if len(panels) == 1:
@@ -263,7 +263,7 @@ def class_histograms(result: EvalResult) -> Figure | None:
     if f"{result.region}/density_flat" not in result.curves or not only_classes(result):
         return None
     counts = result.curves[f"{result.region}/density_flat"][0]
-    words = words_of(result.region)
+    words = words_of(result)
     figure = Figure(figsize=(5.4, 3.0), layout="constrained")
     ax = figure.subplots()
     bins = len(counts) if counts.sum() > FEW_VALUES else 16
@@ -296,7 +296,7 @@ def reliability(result: EvalResult) -> Figure | None:
     count, predicted, measured = _fewer_bins(result.curves[f"{name}_count_flat"][0], *means)
     label = "all tracks" if len(result.tracks) > 1 else literal(result.tracks[0])
     curve.plot(predicted, measured, color=BLUE, lw=1.6, marker="o", ms=3.5, label=label)
-    words = words_of(result.region)
+    words = words_of(result)
     tidy(curve, "", words.reliability)
     curve.set_xlim(0, 1), curve.set_ylim(-0.02, 1.02)
     curve.legend(fontsize=8, frameon=False, loc="upper left")

@@ -47,7 +47,7 @@ def write_report(
     settings = _as_dict(config)
     note, best = _expectation(expectation)
     curves = {"loss_curves": plots.loss_curves(history, _monitor(settings, history))}
-    training = make_pictures(curves, "", describe_figures(""))
+    training = make_pictures(curves, "", describe_figures())
     by_split = {split: _split_pictures(result, best.get(split, {})) for split, result in results.items()}
     sections = [_section(result, best.get(split, {}), by_split[split]) for split, result in results.items()]
     page = environment().from_string(PAGE).render(
@@ -125,7 +125,7 @@ def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture
             f"Measured and predicted values at their positions, counted from 1. This window was "
             f"{why.get(shown.window.choice, 'given')}; how well it is predicted had no part in the choice.",
         )
-    return make_pictures(figures, prefix, describe_figures(result.region)) + make_pictures(windows, prefix, about)
+    return make_pictures(figures, prefix, describe_figures(result)) + make_pictures(windows, prefix, about)
 
 
 def _number(value: Any, digits: int = 4) -> str:
@@ -135,10 +135,8 @@ def _number(value: Any, digits: int = 4) -> str:
 
 
 def _cards(result: EvalResult) -> list[dict[str, str]]:
-    words, single = words_of(result.region), len(result.tracks) == 1
-    names = [
-        (value, f"{value}_{result.region}_per_track_mean") for value in headlines(result.region, result.has_classes)
-    ]
+    words, single = words_of(result), len(result.tracks) == 1
+    names = [(value, f"{value}_{result.region}_per_track_mean") for value in headlines(result)]
     where = f"at {result.region}, " + (result.tracks[0] if single else "mean over tracks")
     if single and words.one_value:
         where = f"over its {words.records}"
@@ -151,7 +149,7 @@ def _cards(result: EvalResult) -> list[dict[str, str]]:
 
 def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture]) -> dict[str, Any]:
     region, summary = result.region, result.summary
-    meaning = describe_metrics(region)
+    meaning = describe_metrics(result)
     bases = {name.removesuffix("_per_track_mean") for name in summary if name.endswith("_per_track_mean")}
     order = [f"{value}_{region}" for value in meaning]
     rows = []
@@ -188,7 +186,7 @@ def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture
 
 def _about(result: EvalResult) -> str:
     """What was evaluated, in sentences."""
-    words = words_of(result.region)
+    words = words_of(result)
     parts = [f"{result.records:,} {words.records}", f"{len(result.tracks):,} tracks" if len(result.tracks) > 1 else ""]
     values = result.summary.get(f"n_values_{result.region}_total")
     if values is not None:
@@ -229,7 +227,7 @@ def _facts(
         if value:
             facts.append((name, words(value)))
     tracks = next(iter(results.values())).tracks if results else []
-    if len(tracks) > 1 or (tracks and not words_of(next(iter(results.values())).region).one_value):
+    if len(tracks) > 1 or (tracks and not words_of(next(iter(results.values()))).one_value):
         shown = ", ".join(tracks[:8]) + (f" and {len(tracks) - 8} more" if len(tracks) > 8 else "")
         facts.append(("Tracks", f"{len(tracks)}: {shown}"))
     if start.get("parameters"):

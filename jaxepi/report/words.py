@@ -1,23 +1,8 @@
 """What the report says about each metric and each figure, and what it calls the things that were evaluated."""
 
-import dataclasses
-
-
-@dataclasses.dataclass(frozen=True)
-class Words:
-    """How a report calls what was evaluated."""
-
-    records: str = "windows"
-    values: str = "measured values"
-    plural: str = "values"  # what a plot counts
-    reliability: str = "mean measured"  # axis of the reliability curve
-    one_value: bool = False  # a record holds a single value
-    classes: tuple[str, str] = ("measured as 0", "measured as 1")
-    headlines: tuple[str, ...] = ("pearson", "auc", "mae")  # the values on top
-    class_headlines: tuple[str, ...] = ("pearson", "auc", "mae")  # the same where targets have classes
-    figures: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)  # instead of those of ABOUT
-    metrics: dict[str, str] = dataclasses.field(default_factory=dict)  # instead of those of METRICS
-
+from jaxepi.evaluate.result import EvalResult
+from jaxepi.system import Words
+from jaxepi.systems.registry import get_system, known_systems
 
 # Value -> what it is; the order is that of the table.
 METRICS = {
@@ -104,72 +89,24 @@ FOLD_FIGURES = {
     ),
 }
 
-# Region, the middle of the metrics' names -> its words.
-_WORDS = {
-    "gene": Words(
-        records="genes",
-        values="of known expression",
-        plural="genes",
-        reliability="share with high expression",
-        one_value=True,
-        classes=("low expression", "high expression"),
-        headlines=("pearson", "spearman", "r2", "mse"),
-        class_headlines=("auc", "average_precision", "accuracy"),
-        figures={
-            "density": (
-                "Predicted against measured expression",
-                "Each point is a gene; of many genes, how many fall on each pair of measured and predicted expression "
-                "(logarithmic colour). Dashed: equality. r2 is 1 - squared error / variance of the measured "
-                "expression, so it falls below 0 where the mean would have been the better prediction.",
-            ),
-            "classes": (
-                "Predicted probabilities of low and high genes",
-                "How the predicted probability of high expression is spread over genes whose expression is below the "
-                "median of the cell type, and over those at or above it; each class adds up to one.",
-            ),
-            "reliability": (
-                "Reliability",
-                "Share of genes with high expression among all whose predicted probability falls into a bin; on the "
-                "dashed line probabilities are calibrated. Below: how many genes each bin holds.",
-            ),
-            "roc_pr": (
-                "ROC and precision-recall",
-                "Positive is a gene with high expression, at or above the median of the cell type. Dashed: chance.",
-            ),
-        },
-        metrics={
-            "pearson": "Pearson correlation of prediction and measured expression, or class",
-            "spearman": "Pearson correlation of the ranks",
-            "auc": "area under the ROC curve; genes with high expression are positive (20 480 bins, ties count half)",
-            "auc_sampled": "the same by ranks, without bins",
-            "average_precision_sampled": "the same with one threshold a gene",
-            "accuracy": "share of genes on the right side of 0.5",
-            "tpr": "share of genes with high expression predicted above 0.5",
-            "tnr": "share of genes with low expression predicted at most 0.5",
-            "precision": "share of genes with high expression among those predicted above 0.5",
-            "r2": "1 - squared error / variance of the measured values",
-            "loss": "mean validation loss of a gene",
-        },
-    ),
-}
+
+def words_of(result: EvalResult) -> Words:
+    """How the system that was evaluated calls things; those of windows with values if it says nothing."""
+    words = get_system(result.system).words if result.system in known_systems() else {}
+    return words.get(result.region, Words())
 
 
-def words_of(region: str) -> Words:
-    """The words for a region; unknown ones are told as windows with values."""
-    return _WORDS.get(region, Words())
-
-
-def headlines(region: str, has_classes: bool) -> tuple[str, ...]:
+def headlines(result: EvalResult) -> tuple[str, ...]:
     """The values that matter most, in order."""
-    words = words_of(region)
-    return words.class_headlines if has_classes else words.headlines
+    words = words_of(result)
+    return words.class_headlines if result.has_classes else words.headlines
 
 
-def describe_metrics(region: str) -> dict[str, str]:
+def describe_metrics(result: EvalResult) -> dict[str, str]:
     """Value -> what it is, in the order of the table."""
-    return METRICS | words_of(region).metrics
+    return {**METRICS, **words_of(result).metrics}
 
 
-def describe_figures(region: str) -> dict[str, tuple[str, str]]:
+def describe_figures(result: EvalResult | None = None) -> dict[str, tuple[str, str]]:
     """Figure -> title and caption."""
-    return ABOUT | words_of(region).figures
+    return {**ABOUT, **(words_of(result).figures if result is not None else {})}

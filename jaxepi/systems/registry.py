@@ -1,26 +1,26 @@
 """The registry of systems: one line each, imported when first asked for."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.system import System
+from jaxepi.system import System, Weights
 from jaxepi.task import Task
 
-# system -> module that holds its `SYSTEM`, imported when first asked for
-_SYSTEMS = {
-    "chromoformer": "jaxepi.systems.chromoformer.weights",
-    "deepcpg": "jaxepi.systems.deepcpg.weights",
-    "melody": "jaxepi.systems.melody.weights",
+# name -> package that exports `SYSTEM`
+SYSTEMS = {
+    "chromoformer": "jaxepi.systems.chromoformer",
+    "deepcpg": "jaxepi.systems.deepcpg",
+    "melody": "jaxepi.systems.melody",
 }
 
 
 def known_systems() -> list[str]:
     """Names of all systems, without importing them."""
-    return list(_SYSTEMS)
+    return list(SYSTEMS)
 
 
 def get_system(name: str) -> System:
@@ -29,10 +29,16 @@ def get_system(name: str) -> System:
     Raises:
       JaxepiError: there is none, with the nearest name.
     """
-    if name not in _SYSTEMS:
-        known = ", ".join(map(repr, _SYSTEMS))
-        raise JaxepiError(f"Unknown system {name!r}{did_you_mean(name, _SYSTEMS)}; known are {known}.")
-    return importlib.import_module(_SYSTEMS[name]).SYSTEM
+    if name not in SYSTEMS:
+        known = ", ".join(map(repr, SYSTEMS))
+        raise JaxepiError(f"Unknown system {name!r}{did_you_mean(name, SYSTEMS)}; known are {known}.")
+    return importlib.import_module(SYSTEMS[name]).SYSTEM
+
+
+def systems_with_weights() -> list[tuple[System, Weights]]:
+    """Every system that has released weights."""
+    found = map(get_system, SYSTEMS)
+    return [(system, system.weights) for system in found if system.weights is not None]
 
 
 def system_of_model(model: nnx.Module) -> System:
@@ -41,35 +47,56 @@ def system_of_model(model: nnx.Module) -> System:
     Raises:
       JaxepiError: no system has this class.
     """
-    for system in map(get_system, _SYSTEMS):
+    for system in map(get_system, SYSTEMS):
         if type(model) is system.model:
             return system
-    raise JaxepiError(f"A {type(model).__name__} has no original layout; known systems are {', '.join(_SYSTEMS)}.")
+    raise JaxepiError(f"A {type(model).__name__} has no original layout; known systems are {', '.join(SYSTEMS)}.")
 
 
 def all_wrappers() -> list[str]:
     """Every key under which some system keeps its state dict."""
-    return list(dict.fromkeys(key for system in map(get_system, _SYSTEMS) for key in system.wrappers))
+    return list(dict.fromkeys(key for _, weights in systems_with_weights() for key in weights.wrappers))
 
 
-# system -> where its task lives, imported when first asked for
-_TASKS = {
-    "chromoformer": ("jaxepi.systems.chromoformer.task", "ChromoformerTask"),
-    "deepcpg": ("jaxepi.systems.deepcpg.task", "DeepCpGTask"),
-    "melody": ("jaxepi.systems.melody.task", "MelodyTask"),
-}
+def capability(system: System, name: str) -> Callable[..., Any]:
+    """The function by which a system does what only some systems can do, such as "impute".
+
+    Raises:
+      JaxepiError: this one cannot; told with those that can.
+    """
+    if name not in system.capabilities:
+        able = [other for other in SYSTEMS if name in get_system(other).capabilities]
+        raise JaxepiError(f"{system.name} has no {name}; {', '.join(able) or 'no system'} has.")
+    module, function = system.capabilities[name].split(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def make_task(config: Any, manifest: Mapping[str, Any]) -> Task:
-    """The task of `config.system` for a dataset.
+    """The task of `config.system` for a dataset; the only reader of a config among tasks.
 
     Raises:
       JaxepiError: unknown system, unknown field, or a dataset that does not fit.
     """
-    system = config.system
-    if system not in _TASKS:
-        raise JaxepiError(f"Unknown system {system!r}{did_you_mean(system, _TASKS)}; known are {sorted(_TASKS)}.")
-    if manifest.get("system", system) != system:
-        raise JaxepiError(f"The config is for {system!r}, but the dataset was prepared for {manifest['system']!r}.")
-    module, name = _TASKS[system]
-    return getattr(importlib.import_module(module), name)(config, manifest)
+    dataset = config.get("dataset") or {}
+    return task_of(get_system(config.system), config.model, config.task, manifest, tuple(dataset.get("tracks", ())))
+
+
+def task_of(
+    system: System,
+    sizes: Mapping[str, Any],
+    objective: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    tracks: tuple[str | int, ...] = (),
+) -> Task:
+    """A system's task from its sections, for a dataset of a kind that the system reads.
+
+    Raises:
+      JaxepiError: a dataset of another kind, or what the task itself refuses.
+    """
+    kind = manifest.get("kind", manifest.get("system", system.datasets[0]))
+    if kind not in system.datasets:
+        raise JaxepiError(
+            f"{system.name} reads datasets of {' or '.join(map(repr, system.datasets))}, but the dataset was prepared "
+            f"for {kind!r}."
+        )
+    return system.task(sizes, objective, manifest, tracks)

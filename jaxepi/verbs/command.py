@@ -111,12 +111,12 @@ def refuse_argument(word: str) -> None:
 
 def start(config: Any, hosts: tuple[str | None, int | None, int | None] | None) -> None:
     """Joins the hosts of the run, if there are several, and turns on the compilation cache."""
-    from jaxepi.parallel import hosts as startup
+    from jaxepi.parallel.hosts import join_hosts, use_compilation_cache
 
     logging.set_verbosity(logging.ERROR)  # libraries tell their every step through absl
     if hosts is not None:
-        startup.join_hosts(*hosts)
-    startup.use_compilation_cache(config.compilation_cache if config else None)
+        join_hosts(*hosts)
+    use_compilation_cache(config.compilation_cache if config else None)
 
 
 def train(config: Any, workdir: Path) -> None:
@@ -161,11 +161,11 @@ def predict(
 ) -> None:
     """Predicts regions of a genome, sequences, or the genes of a dataset, with a run or a released file."""
     from jaxepi.analysis.predict import predict_files
-    from jaxepi.predictor import Predictor
-    from jaxepi.systems.chromoformer.predict_files import choose_genes, predict_genes
+    from jaxepi.data.subset import choose_records
+    from jaxepi.systems.registry import capability
 
     predictor = _load(source, config, checkpoint)
-    if isinstance(predictor, Predictor):
+    if predictor.grid.at != "record":
         numbers = predict_files(
             predictor,
             fasta=required(fasta, "fasta"),
@@ -181,7 +181,8 @@ def predict(
         if value is not None:
             raise JaxepiError(f"{source} predicts the genes of a dataset: leave out --{flag}, choose by --split.")
     dataset, batch_size = _genes_of(predictor, config)
-    numbers = predict_genes(predictor, choose_genes(dataset, split), out, batch_size=batch_size)
+    write = capability(predictor.system, "predict_records")
+    numbers = write(predictor, choose_records(dataset, split), out, batch_size=batch_size)
     print(f"{numbers['genes']:,} genes in {out / 'genes.tsv'}", file=sys.stderr)
 
 
@@ -197,33 +198,32 @@ def attention(
     figures: int,
 ) -> None:
     """Writes what a Chromoformer attends to: ranked contacts, all weights, and figures."""
-    from jaxepi.systems.chromoformer.attention_files import attend_genes
-    from jaxepi.systems.chromoformer.predict_files import choose_genes
-    from jaxepi.systems.chromoformer.predictor import GenePredictor
+    from jaxepi.data.subset import choose_records
+    from jaxepi.systems.registry import capability
 
     predictor = _load(source, config, checkpoint)
-    if not isinstance(predictor, GenePredictor):
-        raise JaxepiError(f"{source} reads sequence and has no attention over contacts: give a Chromoformer.")
+    attend = capability(predictor.system, "attention")
     dataset, batch_size = _genes_of(predictor, config)
-    chosen = choose_genes(dataset, split, genes, most_genes)
+    chosen = choose_records(dataset, split, genes, most_genes, "most_genes")
     shown = len(chosen) if genes is not None else figures
-    numbers = attend_genes(predictor, chosen, out, figures=shown, batch_size=batch_size)
+    numbers = attend(predictor, chosen, out, figures=shown, batch_size=batch_size)
     print(f"{numbers['contacts']:,} contacts of {numbers['genes']:,} genes in {out}", file=sys.stderr)
 
 
 def _load(source: Path | str, config: Any, checkpoint: str | None) -> Any:
     """A run, or a released file, which for genes takes the section `task` of the config."""
     import jaxepi
-    from jaxepi.systems.chromoformer.predictor import GenePredictor
 
     if Path(source).is_dir():
         return jaxepi.load(source, which=checkpoint)
     predictor = jaxepi.load(source)
-    if config is not None and isinstance(predictor, GenePredictor):
-        if config.system != "chromoformer":
-            raise JaxepiError(f"The config is for {config.system!r}, but {source} holds a Chromoformer.")
-        return GenePredictor.of_released(predictor.model, str(source), config.task)
-    return predictor
+    if config is None:
+        return predictor
+    if config.system != predictor.system.name:
+        raise JaxepiError(
+            f"The config is for {config.system!r}, but {source} holds a model of {predictor.system.name}."
+        )
+    return jaxepi.load(source, task=config.task)
 
 
 def _genes_of(predictor: Any, config: Any) -> tuple[Any, int]:

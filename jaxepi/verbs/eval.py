@@ -71,6 +71,7 @@ def evaluate_run(
         value = result.summary.get(monitor, float("nan"))
         _say(f"{place}: {monitor} {value:.4f}, and more in {workdir / 'eval' / place}")
     if report and jax.process_index() == 0:
+        from jaxepi.report.expectation import expectation
         from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here
 
         path = write_report(workdir, results, workdir / "log.jsonl", restored.config, expectation=expectation(config))

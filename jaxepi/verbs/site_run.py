@@ -26,7 +26,7 @@ from jaxepi.pretrained.table import weights_digest
 from jaxepi.storage.job import finished, fresh_folder, require_h5py, write_errors
 from jaxepi.systems.deepcpg.impute import Record, impute_files, task_predictor
 from jaxepi.systems.deepcpg.impute_files import FORMATS
-from jaxepi.systems.sites import SiteTask
+from jaxepi.task import Task
 from jaxepi.trained import restore_model
 
 METHODS = ("gradient", "exact")
@@ -37,7 +37,7 @@ _FILTER_BATCH = 64  # sites whose activations are held at a time: 33 MB in float
 class SiteRun:
     """A trained model of single sites with a dataset."""
 
-    task: SiteTask
+    task: Task
     model: nnx.Module
     dataset: Dataset
     workdir: Path
@@ -71,10 +71,10 @@ def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
       JaxepiError: no run or no dataset, or the run is of a system whose records are not single sites.
     """
     restored = restore_model(workdir, checkpoint)
-    if not isinstance(restored.task, SiteTask):
+    if restored.task.grid.at != "site":
         raise JaxepiError(
-            f"{workdir} is a run of {restored.config.system!r}, but this mode is for models of single sites, such as "
-            "deepcpg; --mode predict serves the others."
+            f"{workdir} is a run of {restored.config.system!r}, but this mode is for models of single sites; "
+            "--mode predict serves the others."
         )
     dataset = find_dataset(**dataset_source(config if config is not None else restored.config))
     for name in ("window", "neighbours", "cells"):
@@ -230,7 +230,7 @@ def _effects(
 
     def predict(dna: jax.Array, *arrays: jax.Array) -> jax.Array:
         inputs = {"dna": dna, **dict(zip(others, arrays, strict=True))}
-        return run.task.site_values(run.task.apply(nnx.merge(graph, weights), inputs))
+        return run.task.values(run.task.apply(nnx.merge(graph, weights), inputs))[:, 0]
 
     middle = middle_slice(padding.shape[1], width)
     chosen = run.task.tracks.index(target) if target in run.task.tracks else target

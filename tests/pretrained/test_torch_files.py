@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxepi.errors import JaxepiError
-from jaxepi.pretrained.torch_files import as_array, read_torch
 from jaxepi.pretrained import torch_files
+from jaxepi.pretrained.torch_files import as_array, read_torch
 
 torch = pytest.importorskip("torch")
 

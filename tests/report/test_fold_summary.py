@@ -48,7 +48,9 @@ def evaluation(prediction, target, classes, split="fold"):
         sums = {"gene/pearson": PearsonSums.from_values(*own), "gene/error": ErrorSums.from_values(*own)}
         return sums | {"gene/density": Density.from_values(*own, low=0.0, high=16.0)}, batch
 
-    options = Options(region="gene", label_threshold=0.5 if classes else None, windows=0, unit="" if classes else "u")
+    unit = "" if classes else "u"
+    threshold = 0.5 if classes else None
+    options = Options(region="gene", label_threshold=threshold, windows=0, unit=unit, system="chromoformer")
     return evaluate(
         step, [batch], Summarizer(), ["expression"], split, options=options, progress=lambda text: None, step=7
     )

@@ -1,7 +1,6 @@
 """Gene records of the Chromoformer task made from region arrays, as data_prep makes them."""
 
 import csv
-import types
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,8 @@ DEMO = Path(__file__).parents[3] / "shared" / "data" / "chromoformer"
 
 
 def make_task(model, task=(), *, marks=MARKS, resolution=100, promoter_length=40_000):
-    config = types.SimpleNamespace(model=dict(model), task=dict(task))
     manifest = {"marks": list(marks), "resolution": resolution, "promoter_length": promoter_length}
-    return ChromoformerTask(config, manifest)
+    return ChromoformerTask(dict(model), dict(task), manifest)
 
 
 def stretches(depth, resolution):

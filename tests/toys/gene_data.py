@@ -1,13 +1,15 @@
 """A few made-up genes as a dataset in memory, and small Chromoformers for them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from flax import nnx
 
+from jaxepi.predictor import Predictor
+from jaxepi.systems.chromoformer import SYSTEM
 from jaxepi.systems.chromoformer.model import Chromoformer, ChromoformerConfig
-from jaxepi.systems.chromoformer.predictor import GenePredictor
-from jaxepi.systems.chromoformer.task import ChromoformerObjective
+from jaxepi.systems.chromoformer.task import ChromoformerObjective, ChromoformerTask
 
 MARKS, WIDTH, R, SIZES = ["a", "b"], 4000, 100, (400, 100)
 MANIFEST = {"system": "chromoformer", "marks": MARKS, "resolution": R, "promoter_length": WIDTH}
@@ -78,4 +80,10 @@ def objective(**fields):
 
 def predictor(sizes=(), **fields):
     """A model with random weights."""
-    return GenePredictor(Chromoformer(config(**dict(sizes)), rngs=nnx.Rngs(1)), objective(**fields), source="tiny")
+    return predictor_of(Chromoformer(config(**dict(sizes)), rngs=nnx.Rngs(1)), objective(**fields))
+
+
+def predictor_of(model, goal, source="tiny"):
+    """Any model and objective, for datasets like MANIFEST."""
+    task = ChromoformerTask(dataclasses.asdict(model.config), dataclasses.asdict(goal), MANIFEST)
+    return Predictor(model, SYSTEM, task, source=source)

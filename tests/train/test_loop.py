@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +19,6 @@ from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.workdir import locked
 from jaxepi.train.loop import due, train
 from jaxepi.trained import restore_model
-from jaxepi.verbs.eval import evaluate_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,36 +165,6 @@ def test_accumulation_equals_the_mean_of_its_micro_batches(config, tmp_path):
     one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
     np.testing.assert_allclose(one[1], four[1], rtol=5e-3)
     assert one[1] != four[1]
-
-
-def test_two_datasets_train_together_and_go_on_with_the_same_bits(config, tmp_path):
-    other = Path(shutil.copytree(config.dataset.path, tmp_path / "other"))
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "another"}))
-    config.dataset.paths = (config.dataset.path, str(other))
-    config.optimizer.schedule, config.log_every, config.eval_every, config.save_every = "constant", 1, 0, 0
-    config.steps = 9
-    train(config, tmp_path / "whole")
-    config.steps = 4
-    train(config, tmp_path / "parts")
-    config.steps = 9
-    train(config, tmp_path / "parts")
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-    for ours, theirs in zip(parameters(tmp_path / "parts"), parameters(tmp_path / "whole"), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    metrics = records(tmp_path / "whole", "eval")[-1]["metrics"]
-    name = "loss_cpg_per_track_mean" if "dataset/loss_cpg_per_track_mean" in metrics else "mae_cpg_per_track_mean"
-    assert (
-        metrics[f"dataset/{name}"] == metrics[f"other/{name}"] == metrics[f"datasets_mean/{name}"]
-        and name not in metrics
-    )
-    results = evaluate_run(tmp_path / "whole", None, "valid", "last", report=False)
-    assert results.keys() == {"valid_dataset", "valid_other"}
-    assert results["valid_other"].summary[name] == pytest.approx(metrics[f"other/{name}"], rel=1e-6)
-    assert (tmp_path / "whole" / "eval" / "valid_other" / "metrics.json").is_file()
-    config.dataset.paths = (str(other), config.dataset.path)
-    with pytest.raises(JaxepiError, match="was trained on another dataset"):
-        train(config, tmp_path / "whole")
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):

@@ -18,6 +18,7 @@ from jaxepi.storage import site_store
 from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
 from jaxepi.systems.deepcpg.networks import first_filters
 from jaxepi.systems.registry import make_task
+from jaxepi.task import Grid
 from jaxepi.verbs import site_run as site_runs
 from jaxepi.verbs.site_run import SiteRun, effects_run, impute_run, motifs_run, open_run
 
@@ -93,7 +94,7 @@ def test_effects_are_those_of_the_model_at_every_site(tmp_path, monkeypatch, met
         np.testing.assert_allclose(effects[:, 7, 3], predicted(run, changed)[0][:, 1] - before[:, 1], atol=1e-6)
     else:
         moved = {**inputs, "dna": jnp.asarray(inputs["dna"]).at[:, L // 2 + 2, 3].add(1e-2)}
-        after = np.asarray(run.task.site_values(run.task.apply(run.model, moved)))
+        after = np.asarray(run.task.values(run.task.apply(run.model, moved)))[:, 0]
         np.testing.assert_allclose(effects[:, 7, 3], (after - before)[:, 1] / 1e-2, rtol=0.1, atol=1e-4)
     profile = np.loadtxt(tmp_path / "out" / "profile.tsv", skiprows=1)
     np.testing.assert_array_equal(profile[:, 0], np.arange(-5, 6))
@@ -188,13 +189,14 @@ def test_finished_and_other_effects(tmp_path):
 
 def test_runs_of_other_systems_and_other_datasets_are_refused(monkeypatch):
     run = make_run("FcAvg")
-    other = SimpleNamespace(task=object(), config=ConfigDict({"system": "melody"}), model=None)
+    other = SimpleNamespace(task=SimpleNamespace(grid=Grid("cpg")), config=ConfigDict({"system": "melody"}), model=None)
     monkeypatch.setattr(site_runs, "restore_model", lambda workdir, which: other)
     with pytest.raises(JaxepiError, match="is a run of 'melody', but this mode is for models of single sites"):
         open_run(Path("runs/x"), None, "best")
     found = SimpleNamespace(manifest={**MANIFEST, "cells": ["a", "c"]}, path="data")
     monkeypatch.setattr(site_runs, "restore_model", lambda workdir, which: SimpleNamespace(
-        task=run.task, config=ConfigDict({"system": "deepcpg", "dataset": {"path": "data"}}), model=run.model))  # fmt: skip
+        task=run.task, model=run.model,
+        config=ConfigDict({"system": "deepcpg", "dataset": {"path": "data"}})))  # fmt: skip
     monkeypatch.setattr(site_runs, "find_dataset", lambda **_: found)
     with pytest.raises(JaxepiError, match=r"data has cells \['a', 'c'\], but runs/x was trained with \['a', 'b'\]"):
         open_run(Path("runs/x"), None, "best")

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxepi.predictor import Record
 from jaxepi.systems.chromoformer.bins import Layout
 from jaxepi.systems.chromoformer.model import Chromoformer
 from jaxepi.systems.chromoformer.places import contact_places, promoter_places
-from jaxepi.systems.chromoformer.predictor import Record
 from jaxepi.systems.chromoformer.task import ChromoformerTask, gene_values
 from jaxepi.task import Batch
 

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from jaxepi import __version__
+from jaxepi.data.subset import Subset
 from jaxepi.errors import JaxepiError
+from jaxepi.predictor import Predictor
 from jaxepi.storage.atomic import write_json
 from jaxepi.storage.job import file_names, finished, fresh_folder, require_h5py
 from jaxepi.systems.chromoformer.attention import GeneAttention, attend, of_genes
 from jaxepi.systems.chromoformer.predict_files import (
     COLUMNS,
-    ChosenGenes,
     TableWriter,
     gene_row,
     job_arguments,
     progress_line,
 )
-from jaxepi.systems.chromoformer.predictor import GenePredictor
 from jaxepi.systems.chromoformer.task import ChromoformerTask
 
 CONTACTS, GENES, ARRAYS, FIGURES, SUMMARY = "contacts.tsv", "genes.tsv", "attention.h5", "figures", "attention.json"
@@ -30,8 +30,8 @@ _CHUNK_BYTES = 1 << 16
 
 
 def attend_genes(
-    predictor: GenePredictor,
-    chosen: ChosenGenes,
+    predictor: Predictor,
+    chosen: Subset,
     out_dir: str | os.PathLike[str],
     *,
     figures: int = 20,
@@ -61,7 +61,7 @@ def attend_genes(
     out, arguments = Path(out_dir).absolute(), job_arguments(predictor, chosen) | {"figures": figures}
     if (done := finished(out, SUMMARY, arguments, "attention job")) is not None:
         return done
-    task = predictor.task(chosen.dataset.manifest)
+    task = predictor.for_dataset(chosen.dataset.manifest)
     names = file_names([record["key"] for record, _ in zip(chosen.records, range(figures), strict=False)])
     with fresh_folder(out) as folder:
         (folder / FIGURES).mkdir()

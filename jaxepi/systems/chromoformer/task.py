@@ -18,8 +18,14 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.metrics.standard import Density, ErrorSums, MeanSums, PearsonSums, standard_metrics, summarize
 from jaxepi.systems.chromoformer import losses as losses
 from jaxepi.systems.chromoformer.bins import Layout, contact_bins, promoter_bins
-from jaxepi.systems.chromoformer.model import Chromoformer, ChromoformerConfig, ChromoformerOutputs
-from jaxepi.task import Batch, Options, Task
+from jaxepi.systems.chromoformer.model import (
+    INPUTS,
+    Chromoformer,
+    ChromoformerConfig,
+    ChromoformerOutputs,
+    check_inputs,
+)
+from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
 
 HIGHEST = 16.0  # of the scatter plot of log2(RPKM + 1)
 
@@ -66,15 +72,23 @@ class ChromoformerObjective:
 class ChromoformerTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
-    def __init__(self, config: Any, manifest: Mapping[str, Any]):
+    grid = Grid("record")
+
+    def __init__(
+        self,
+        sizes: Mapping[str, Any],
+        objective: Mapping[str, Any],
+        manifest: Mapping[str, Any],
+        tracks: Sequence[str | int] = (),
+    ):
         self.manifest = manifest
-        self.objective = from_section(ChromoformerObjective, config.task, "config.task")
-        self.tracks = ["expression"]
+        self.objective = from_section(ChromoformerObjective, objective, "config.task")
+        self.tracks, _ = choose_tracks(["expression"], tracks)
         self.marks, self._columns = choose_marks(list(manifest["marks"]), self.objective.marks)
         self._classes = self.objective.target == "label"
         self.model_config = from_section(
             ChromoformerConfig,
-            config.model,
+            sizes,
             "config.model",
             marks=len(self.marks),
             outputs=2 if self._classes else 1,
@@ -84,7 +98,7 @@ class ChromoformerTask(Task):
         check_widths(self.model_config, self.objective, self.resolution, self.stored_width)
         self.monitor = "auc_gene_per_track_mean" if self._classes else "pearson_gene_per_track_mean"
         threshold, unit = (0.5, "") if self._classes else (None, "log2(RPKM + 1)")
-        self.options = Options(region="gene", label_threshold=threshold, windows=0, unit=unit)
+        self.options = Options(region="gene", label_threshold=threshold, windows=0, unit=unit, system="chromoformer")
 
     def build_model(self, rngs: nnx.Rngs) -> Chromoformer:
         return Chromoformer(self.model_config, rngs=rngs)
@@ -178,8 +192,29 @@ class ChromoformerTask(Task):
         counts = known & (batch["row_mask"] > 0)
         return {"value": jnp.where(counts, value, 0.0), "counts": counts}
 
+    def accept(self, x: Any, **further: Any) -> Batch:
+        """The inputs of `Chromoformer` for B genes; see there for names and shapes."""
+        del further
+        if not isinstance(x, Mapping):
+            raise JaxepiError(
+                "Chromoformer predicts genes: give records of a dataset, such as dataset.split('fold1'), or a mapping "
+                f"with {', '.join(INPUTS)}."
+            )
+        check_inputs(x, self.model_config)
+        return jax.tree.map(np.asarray, dict(x))
+
+    def expand(self, accepted: Batch) -> Batch:
+        return accepted
+
     def apply(self, model: nnx.Module, inputs: Batch) -> ChromoformerOutputs:
         return model(inputs)
+
+    def values(self, outputs: ChromoformerOutputs) -> jax.Array:
+        """One value a gene (B, 1, 1), see `gene_values`."""
+        return gene_values(outputs, self.objective)[:, None, None]
+
+    def settled(self) -> dict[str, Any]:
+        return dataclasses.asdict(dataclasses.replace(self.objective, marks=tuple(self.marks)))
 
     def loss(self, outputs: ChromoformerOutputs, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Cross-entropy of the two logits, or the squared error of log2(RPKM + 1)."""
@@ -190,10 +225,9 @@ class ChromoformerTask(Task):
         return loss, {"squared_error": loss}
 
     def predictions(self, outputs: ChromoformerOutputs, targets: Batch) -> dict[str, jax.Array]:
-        """One value a gene, as (B, 1, 1), see `gene_values`."""
-        values = gene_values(outputs, self.objective)
+        values = self.values(outputs)
         return {
-            "prediction": values[:, None, None],
+            "prediction": values,
             "target": targets["value"][:, None, None],
             "mask": targets["counts"][:, None, None],
             "offset": jnp.zeros((values.shape[0], 1), jnp.int32),

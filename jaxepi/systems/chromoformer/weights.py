@@ -4,19 +4,20 @@ Classifier and regressor are one class with another head. Names of the package's
 it are understood too. Source of the names: https://github.com/dohlee/chromoformer, net.py.
 """
 
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import TORCH_LINEAR, Entry
-from jaxepi.system import System
-from jaxepi.systems.chromoformer.model import Chromoformer, ChromoformerConfig
+from jaxepi.system import Manifest, Weights
+from jaxepi.systems.chromoformer.model import ChromoformerConfig
 
+REGION = 40_000  # bp of a promoter and of the longest contact
 MARKS = ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3", "H3K27ac", "H3K9ac")  # of released models, in order
 
 # Names of older versions, tried in this order.
@@ -137,22 +138,33 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     return found
 
 
-def _build(config: ChromoformerConfig) -> Chromoformer:
-    return nnx.eval_shape(lambda: Chromoformer(config, rngs=nnx.Rngs(0)))
+def released(
+    config: ChromoformerConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
+) -> tuple[Manifest, dict[str, Any]]:
+    """Genes as the original reads them, with the finest stretches that serve every bin size."""
+    del tracks
+    resolution, common = math.gcd(*config.bin_sizes), math.lcm(*config.bin_sizes)
+    promoter = REGION // (2 * resolution) * 2 * resolution
+    published = MARKS if config.marks == len(MARKS) else tuple(f"mark_{number}" for number in range(config.marks))
+    marks = tuple(asked.get("marks", ())) or published
+    fields: dict[str, Any] = {
+        "target": "label" if config.outputs == 2 else "expression",
+        "centre_tss": False,
+        "orient_pcres": False,
+        "promoter_width": promoter,
+        "region_width": -(-promoter // common) * common,
+        **asked,
+        "marks": marks,
+    }
+    return {"marks": list(marks), "resolution": resolution, "promoter_length": promoter}, fields
 
 
-SYSTEM = System(
-    name="chromoformer",
-    model=Chromoformer,
-    config=ChromoformerConfig,
+WEIGHTS = Weights(
     wrappers=("net",),
     prefixes=("module.", "_orig_mod."),
     signature=tuple(f"embed.{size}.lin_proj.weight" for size in ChromoformerConfig().bin_sizes),
     sizes=_sizes,
-    build=_build,
     table=table,
-    tracks=lambda config: ("expression",),
-    window=40_000,
-    predict=None,
+    released=released,
     rename=current_name,
 )

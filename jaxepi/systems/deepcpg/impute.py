@@ -26,7 +26,7 @@ from jaxepi.data import Dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.storage.job import finished, require_h5py, write_errors
 from jaxepi.systems.deepcpg.impute_files import FORMATS, SUMMARY, ImputationStore
-from jaxepi.task import Task
+from jaxepi.task import Task, predicted
 
 VALUES = ("imputed", "predicted")
 
@@ -69,7 +69,7 @@ def impute_files(
       values: "imputed" keeps what was observed, as the original; "predicted" gives the prediction everywhere.
       batch_size: sites at a time.
       round_observed: fractional observed values become 0 or 1 (half to even), as in the original.
-      original_bedgraph: bedGraphs as the original writes them, see `jaxepi.systems.deepcpg.impute_files.write_bedgraphs`.
+      original_bedgraph: bedGraphs as the original writes them, see `impute_files.write_bedgraphs`.
       progress: show a progress line.
 
     Returns: the content of `impute.json`: `sites`, `outputs`, `observed` (share of the entries) and the arguments.
@@ -128,9 +128,7 @@ def task_predictor(task: Task, model: nnx.Module, outputs: Sequence[str] | None 
 
     @jax.jit
     def run(weights: nnx.State, batch: dict[str, jax.Array]) -> jax.Array:
-        inputs, targets = task.prepare(batch, jax.random.key(0), False)
-        predicted = task.predictions(task.apply(nnx.merge(graph, weights), inputs), targets)["prediction"]
-        return predicted[:, 0, columns]
+        return predicted(nnx.merge(graph, weights), task, batch)[:, 0, columns]
 
     return lambda records: run(weights, task.collate(records))
 

@@ -31,12 +31,11 @@ from jaxepi.systems.deepcpg.model import (
     unit_slices,
 )
 from jaxepi.systems.deepcpg.networks import first_filters
-from jaxepi.systems.sites import SiteTask
-from jaxepi.task import Batch, Options
+from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
+from jaxepi.windows import as_windows, hot
 
 NO_STATE, NO_DISTANCE = 255, 65535  # codes of a missing neighbour in a record (NaN in a float16 state)
 _RANKED = ("mean", "var", "entropy")  # statistics with Kendall's tau-b, as in the original's evaluation
-_LOWER_IS_BETTER = ("loss", "mse", "mae", "ece")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +75,26 @@ class Predicted(NamedTuple):
     penalty: jax.Array  # scalar
 
 
-class DeepCpGTask(SiteTask):
+class DeepCpGTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
-    def __init__(self, config: Any, manifest: Mapping[str, Any]):
+    grid = Grid("site")
+    further = ("state", "distance")
+
+    def __init__(
+        self,
+        sizes: Mapping[str, Any],
+        objective: Mapping[str, Any],
+        manifest: Mapping[str, Any],
+        tracks: Sequence[str | int] = (),
+    ):
         self.manifest = manifest
-        self.objective = from_section(DeepCpGObjective, config.task, "config.task")
-        self.outputs = choose_outputs(manifest["tracks"], self.objective.outputs)
-        self.model_config = self._sizes(config.model)
-        self.window = self.model_config.window
+        self.objective = from_section(DeepCpGObjective, objective, "config.task")
+        names, _ = choose_tracks(manifest["tracks"], tracks)
+        self.chosen = tuple(names) if tracks else ()
+        self.outputs = model_outputs(sizes, names) or choose_outputs(names, self.objective.outputs)
+        self.model_config = self._sizes(sizes)
+        self.window = self.model_config.window if self.model_config.parts.dna else None
         self._units = unit_slices(self.outputs)
         self.tracks = [t for output in self.outputs for t in unit_names(output)]
         self._labels = {output: column for column, output in enumerate(self.outputs)}
@@ -98,8 +108,7 @@ class DeepCpGTask(SiteTask):
         self.annotations = Groups("annotation", tuple(manifest.get("annotations", ())))
         self.options = self._evaluation()
         self.rules = self._rules()
-        self.monitor = config.get("monitor", None) or ("auc_cpg_per_track_mean" if self.is_cell.any() else "loss_total")
-        self.monitor_mode = "min" if self.monitor.startswith(_LOWER_IS_BETTER) else "max"
+        self.monitor = "auc_cpg_per_track_mean" if self.is_cell.any() else "loss_total"
 
     def _sizes(self, section: Mapping[str, Any]) -> DeepCpGConfig:
         """The model's config; window and neighbours are the dataset's unless the config asks for fewer."""
@@ -134,7 +143,9 @@ class DeepCpGTask(SiteTask):
         """Cells and statistics are regions of their own; the report shows cells, where there are any."""
         regions = tuple("cpg" if is_cell else "statistics" for is_cell in self.is_cell)
         ranked = tuple(k for k, track in enumerate(self.tracks) if track.split("/")[-1] in _RANKED)
-        return Options(region="cpg" if "cpg" in regions else regions[0], regions=regions, kendall=ranked)
+        return Options(
+            region="cpg" if "cpg" in regions else regions[0], regions=regions, kendall=ranked, system="deepcpg"
+        )
 
     def _rules(self) -> losses.LossRules:
         counts = self.manifest["class_counts"] if self.objective.balance_classes else {}
@@ -210,7 +221,7 @@ class DeepCpGTask(SiteTask):
 
     def neighbours(self, state: jax.Array, distance: jax.Array, rng: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Codes (B, N, W') of a dataset to the model's state and distance (B, N, W), float32."""
-        missing = jnp.isnan(state) if state.dtype == jnp.float16 else state == NO_STATE
+        missing = jnp.isnan(state) if jnp.issubdtype(state.dtype, jnp.floating) else state == NO_STATE
         state = state.astype(jnp.float32)
         if self.objective.missing_state == "sample":
             ones = jnp.where(missing, 0.0, state == 1.0).mean(axis=(0, 2), keepdims=True)
@@ -224,6 +235,52 @@ class DeepCpGTask(SiteTask):
         near = jnp.minimum(distance.astype(jnp.float32), scale) / scale
         cut = middle(state.shape[2], self.model_config.neighbours)
         return jnp.where(missing, filler, state)[:, :, cut], near[:, :, cut]
+
+    def accept(self, x: Any = None, *, state: Any = None, distance: Any = None) -> Batch:
+        """Windows of sequence around B sites, and what the cells of the model show at the sites next to them.
+
+        Args:
+          x: windows for networks with DNA, see `jaxepi.windows.as_windows`.
+          state: (B, cells, neighbours) methylation in [0, 1] for networks with neighbours; NaN where there is none.
+          distance: (B, cells, neighbours) bp to each neighbour; NaN where there is none.
+        """
+        sizes, accepted = self.model_config, {}
+        if sizes.parts.dna:
+            if x is None:
+                raise JaxepiError(f"{sizes.network} reads DNA: give windows of {sizes.window} bp.")
+            accepted["sequence"] = as_windows(x, sizes.window)
+        elif x is not None:
+            raise JaxepiError(f"{sizes.network} needs the neighbouring CpG sites and reads no DNA: give state and distance only.")
+        if not sizes.parts.cpg:
+            if state is not None or distance is not None:
+                raise JaxepiError(f"{sizes.network} reads no neighbouring sites: leave out state and distance.")
+            return accepted
+        if state is None or distance is None:
+            raise JaxepiError(
+                f"{sizes.network} needs the neighbouring CpG sites besides the sequence: give state and distance "
+                f"(B, cells, {sizes.neighbours}), or predict the records of a dataset."
+            )
+        state, distance = np.asarray(state, np.float32), np.asarray(distance, np.float32)
+        rows = len(accepted["sequence"]) if accepted else len(state)
+        expected = (rows, *state.shape[1:2], sizes.neighbours)
+        for name, array in (("state", state), ("distance", distance)):
+            if array.shape != expected:
+                raise JaxepiError(f"{name} has the shape {array.shape}, but {expected} was expected.")
+        if ((state < 0) | (state > 1)).any() or (distance < 0).any():
+            raise JaxepiError("state must lie in [0, 1] and distance in bp must not be negative; NaN means missing.")
+        missing = np.isnan(state) | np.isnan(distance)
+        return accepted | {
+            "state": np.where(missing, np.nan, state), "distance": np.where(missing, NO_DISTANCE, distance)
+        }  # fmt: skip
+
+    def expand(self, accepted: Batch) -> Batch:
+        inputs: Batch = {}
+        if "sequence" in accepted:
+            inputs["dna"] = hot(accepted["sequence"], n_value=0.0)
+        if "state" in accepted:
+            neighbours = self.neighbours(accepted["state"], accepted["distance"], jax.random.key(0))
+            inputs["state"], inputs["distance"] = neighbours
+        return inputs
 
     def apply(self, model: nnx.Module, inputs: Batch) -> Predicted:
         arrays = [inputs[name] for name in ("dna", "state", "distance") if name in inputs]
@@ -269,19 +326,34 @@ class DeepCpGTask(SiteTask):
             masks.append(jnp.broadcast_to(mask[:, None], (mask.shape[0], units)))
         target, mask = (jnp.concatenate(x, axis=1)[:, None] for x in (labels, masks))
         return {
-            "prediction": self.site_values(outputs)[:, None],
+            "prediction": self.values(outputs),
             "target": target.astype(jnp.float32),
             "mask": mask,
             "offset": jnp.zeros(mask.shape[:2], jnp.int32),
         }
 
-    def site_values(self, outputs: Predicted) -> jax.Array:
+    def values(self, outputs: Predicted) -> jax.Array:
+        """Every output at the site (B, 1, K)."""
         heads = outputs.outputs.heads
-        return jnp.concatenate([heads[name].reshape(-1, head_units(name)) for name in self.outputs], axis=1)
+        each = [heads[name].reshape(-1, head_units(name)) for name in self.outputs]
+        return jnp.concatenate(each, axis=1)[:, None].astype(jnp.float32)
 
     def first_convolution(self, model: DeepCpG) -> tuple[np.ndarray, np.ndarray] | None:
         """See `first_filters`, which folds a normalisation in."""
         return None if model.dna is None else jax.device_get(first_filters(model.dna))
+
+
+def model_outputs(sizes: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    """The outputs of a model that exists, in the order of its heads; () if the section is that of a new one.
+
+    Raises:
+      JaxepiError: the dataset lacks one of them.
+    """
+    outputs = tuple(sizes.get("outputs", ()))
+    for name in outputs:
+        if name not in names:
+            raise JaxepiError(f"The model predicts {name!r}, but the dataset has {', '.join(names[:8])}.")
+    return outputs
 
 
 def choose_outputs(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:

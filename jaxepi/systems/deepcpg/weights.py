@@ -14,11 +14,10 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxepi.errors import JaxepiError
 from jaxepi.layers.keras_like import NormSteps
 from jaxepi.pretrained.sources import Released, Source, read_source
 from jaxepi.pretrained.table import Entry, SideBySide, Transform
-from jaxepi.system import System
+from jaxepi.system import Manifest, Weights
 from jaxepi.systems.deepcpg import networks as networks
 from jaxepi.systems.deepcpg.keras_description import find_description, read_description, weights_in
 from jaxepi.systems.deepcpg.keras_file import write_model
@@ -29,10 +28,10 @@ from jaxepi.systems.deepcpg.model import (
     head_units,
     network_name,
     parse_network,
-    unit_names,
 )
 from jaxepi.systems.deepcpg.weight_names import ATGC, canonical, head_layer, heads_of, weight
 
+DISTANCE = 25_000  # bp; what the released models were trained with counts larger ones as this
 WRAPPERS = ("state_dict", "model_state_dict")
 
 CHANNELS = Transform(lambda array: array[:, ATGC], lambda array: array[:, ATGC])  # kernel (width, A T G C, out)
@@ -260,26 +259,28 @@ def _build(config: DeepCpGConfig) -> DeepCpG:
     return model
 
 
-def _probabilities(model: DeepCpG, x: jax.Array) -> jax.Array:
-    """One-hot windows (B, L, 4) to the predictions at their middle (B, 1, K), for models that need only DNA."""
-    if model.cpg is not None:
-        raise JaxepiError(
-            f"{model.config.network} needs the neighbouring CpG sites besides the sequence: predict with a dataset of "
-            "`python -m data_prep deepcpg`."
-        )
-    heads = model(x).heads
-    columns = [heads[output].reshape(len(x), -1) for output in model.config.outputs]
-    return jax.numpy.concatenate(columns, axis=1)[:, None]
+def released(
+    config: DeepCpGConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
+) -> tuple[Manifest, dict[str, Any]]:
+    """A dataset of the cells that a model predicts; the heads' names are the tracks."""
+    del tracks
+    parts, outputs = config.parts, list(config.outputs)
+    cells = [name.removeprefix("cpg/") for name in outputs if name.startswith("cpg/")]
+    manifest = {
+        "window": config.window if parts.dna else 0,
+        "neighbours": config.neighbours if parts.cpg else 0,
+        "max_distance": DISTANCE,
+        "cells": cells,
+        "binary_cells": [True] * len(cells),
+        "statistics": [name for name in outputs if not name.startswith("cpg/")],
+        "tracks": outputs,
+        "annotations": [],
+        "class_counts": {},
+    }
+    return manifest, dict(asked)
 
 
-def _tracks(config: DeepCpGConfig) -> tuple[str, ...]:
-    return tuple(name for output in config.outputs for name in unit_names(output))
-
-
-SYSTEM = System(
-    name="deepcpg",
-    model=DeepCpG,
-    config=DeepCpGConfig,
+WEIGHTS = Weights(
     wrappers=WRAPPERS,
     prefixes=("model_weights/",),
     signature=(
@@ -291,9 +292,7 @@ SYSTEM = System(
     sizes=_sizes,
     build=_build,
     table=table,
-    tracks=_tracks,
-    window=1001,
-    predict=_probabilities,
+    released=released,
     open=open_source,
     write=lambda model, path: write_model(model, path, table(model.config)),
 )

@@ -19,7 +19,8 @@ from jaxepi.metrics.standard import standard_metrics, summarize
 from jaxepi.sequence import NOTHING, is_cpg, one_hot, reverse_complement
 from jaxepi.systems.melody import losses as losses
 from jaxepi.systems.melody.model import Melody, MelodyConfig, MelodyOutputs, check_window
-from jaxepi.task import Batch, Task
+from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
+from jaxepi.windows import as_windows, hot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +59,24 @@ class MelodyTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
     monitor = "auc_cpg_per_track_mean"
-    monitor_mode = "max"
+    grid = Grid("cpg")
+    options = Options(region="cpg", system="melody")
+    window: int
 
-    def __init__(self, config: Any, manifest: Mapping[str, Any]):
+    def __init__(
+        self,
+        sizes: Mapping[str, Any],
+        objective: Mapping[str, Any],
+        manifest: Mapping[str, Any],
+        tracks: Sequence[str | int] = (),
+    ):
         self.manifest = manifest
-        self.tracks, self._columns = choose_tracks(list(manifest["tracks"]), config.dataset.get("tracks", ()))
-        self.window: int = int(manifest["window"])
+        self.tracks, self._columns = choose_tracks(manifest["tracks"], tracks)
+        self.chosen = tuple(self.tracks) if tracks else ()
+        self.window = int(manifest["window"])
         check_window(self.window)
-        self.model_config = from_section(MelodyConfig, config.model, "config.model", tracks=len(self.tracks))
-        self.objective = from_section(MelodyObjective, config.task, "config.task")
+        self.model_config = from_section(MelodyConfig, sizes, "config.model", tracks=len(self.tracks))
+        self.objective = from_section(MelodyObjective, objective, "config.task")
         self.max_sites = int(manifest["max_sites"])
         # room for the CpG letters of any window, so that metrics work on (B, S, K) and not on (B, L, K)
         self.max_letters = max(int(manifest["max_cpg_letters"]), 2)
@@ -112,8 +122,20 @@ class MelodyTask(Task):
         codes = jnp.where(batch["blanked"][:, None] > 0, NOTHING, codes)
         return {"x": one_hot(codes)}, {"codes": codes, "beta": beta, "row_mask": batch["row_mask"]}
 
+    def accept(self, x: Any, **further: Any) -> Batch:
+        """Windows of sequence, see `jaxepi.windows.as_windows`."""
+        del further
+        return {"x": as_windows(x, self.window)}
+
+    def expand(self, accepted: Batch) -> Batch:
+        return {"x": hot(accepted["x"])}
+
     def apply(self, model: nnx.Module, inputs: Batch) -> MelodyOutputs:
         return model(inputs["x"])
+
+    def values(self, outputs: MelodyOutputs) -> jax.Array:
+        """Methylation (B, L, K) in [0, 1]; only that of CpG letters was ever trained."""
+        return jax.nn.sigmoid(outputs.logits)
 
     def loss(self, outputs: MelodyOutputs, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Mean track loss + count_weight · CpG-count loss + average_weight · regional-mean loss."""
@@ -151,9 +173,8 @@ class MelodyTask(Task):
         at = jnp.minimum(offset, self.window - 1)[..., None]
         target = jnp.take_along_axis(targets["beta"], at, axis=1)
         known = (offset < self.window)[..., None] & (target >= 0) & (target <= 1)
-        logits = jnp.take_along_axis(outputs.logits, at, axis=1)
         return {
-            "prediction": jax.nn.sigmoid(logits),
+            "prediction": jnp.take_along_axis(self.values(outputs), at, axis=1),
             "target": jnp.where(known, target, 0.0),
             "mask": known,
             "offset": offset,
@@ -165,26 +186,6 @@ class MelodyTask(Task):
 
     def summarize(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         return summarize(metrics)
-
-
-def choose_tracks(names: list[str], chosen: Sequence[str | int]) -> tuple[list[str], list[int] | slice]:
-    """The names and columns of the chosen tracks, given by name or number; nothing chosen means all.
-
-    Raises:
-      JaxepiError: no such track.
-    """
-    if not chosen:
-        return names, slice(None)
-    columns = []
-    for track in chosen:
-        number = int(track) if str(track).isdigit() and track not in names else None
-        if number is None and track not in names or number is not None and number >= len(names):
-            raise JaxepiError(
-                f"config.dataset.tracks names {track!r}{did_you_mean(str(track), names)}, but the dataset has the "
-                f"{len(names)} tracks {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}."
-            )
-        columns.append(names.index(track) if number is None else number)
-    return [names[column] for column in columns], columns
 
 
 def densify(position: jax.Array, width: jax.Array, value: jax.Array, length: int) -> jax.Array:

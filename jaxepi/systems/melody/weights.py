@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import IDENTITY, TORCH_CONV1D, Entry
-from jaxepi.system import System
-from jaxepi.systems.melody.model import FACTORS, STRIDES, Melody, MelodyConfig
+from jaxepi.system import Manifest, Weights
+from jaxepi.systems.melody.model import FACTORS, STRIDES, MelodyConfig
+
+WINDOW = 10_000  # bp that the released models were trained on
 
 # The tracks of the published 39-track model, in its order: cell types of the human methylation atlas GSE186458.
 ATLAS_TRACKS = (
@@ -92,30 +92,20 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     return found
 
 
-def _build(config: MelodyConfig) -> Melody:
-    return nnx.eval_shape(lambda: Melody(config, rngs=nnx.Rngs(0)))
+def released(
+    config: MelodyConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
+) -> tuple[Manifest, dict[str, Any]]:
+    """What the released models were trained on; models with the published number of tracks have their names."""
+    published = ATLAS_TRACKS if config.tracks == len(ATLAS_TRACKS) else [f"track_{k}" for k in range(config.tracks)]
+    manifest = {"tracks": list(tracks or published), "window": WINDOW, "max_sites": 1, "max_cpg_letters": 2}
+    return manifest, dict(asked)
 
 
-def _tracks(config: MelodyConfig) -> tuple[str, ...] | None:
-    return ATLAS_TRACKS if config.tracks == len(ATLAS_TRACKS) else None
-
-
-def _methylation(model: Melody, x: jax.Array) -> jax.Array:
-    """One-hot (B, L, 4) to methylation (B, L, K) in [0, 1]."""
-    return jax.nn.sigmoid(model(x).logits)
-
-
-SYSTEM = System(
-    name="melody",
-    model=Melody,
-    config=MelodyConfig,
+WEIGHTS = Weights(
     wrappers=("model_state_dict", "state_dict"),
     prefixes=("module.", "_orig_mod."),
     signature=("uplblocks.0.0.weight", "downlblocks.0.1.weight", "final_100_methy_avg.7.weight"),
     sizes=_sizes,
-    build=_build,
     table=table,
-    tracks=_tracks,
-    window=10_000,
-    predict=_methylation,
+    released=released,
 )

@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from toys import gene_data
 from toys.gene_data import MANIFEST, SIZES, WIDTH, Data
 
+from jaxepi.data.subset import choose_records
 from jaxepi.errors import JaxepiError
 from jaxepi.systems.chromoformer import attention_files
 from jaxepi.systems.chromoformer.attention import attend, of_genes
 from jaxepi.systems.chromoformer.attention_files import attend_genes
 from jaxepi.systems.chromoformer.attention_plots import _apart, _distance, _squeezed, _ticks, gene_figure
-from jaxepi.systems.chromoformer.predict_files import choose_genes
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def predictor():
 def job(predictor, tmp_path_factory):
     """A job over eight genes: its folder, its summary, and the genes as the predictor gives them."""
     out = tmp_path_factory.mktemp("attention") / "out"
-    chosen = choose_genes(Data())
+    chosen = choose_records(Data())
     told = attend_genes(predictor, chosen, out, figures=2, batch_size=3, progress=False)
-    task = predictor.task(MANIFEST)
+    task = predictor.for_dataset(MANIFEST)
     genes = [
         gene
         for records, found in predictor.over(chosen.records, task, attend, 3)
@@ -73,7 +73,7 @@ def test_genes_come_with_prediction_and_measured_value(job, predictor):
     out, told, genes = job
     rows = table(out / "genes.tsv")
     assert told["genes"] == 8 and [row["gene"] for row in rows] == [f"gene{number}" for number in range(8)]
-    predictions = predictor.predict(Data().split("fold1+fold2"))
+    predictions = predictor.predict(Data().split("fold1+fold2"))[:, 0, 0]
     np.testing.assert_allclose([float(row["prediction"]) for row in rows], predictions, atol=1e-5)
     assert [int(row["contacts"]) for row in rows] == [len(gene.contacts) for gene in genes]
     assert float(rows[0]["self_attention"]) == 1.0  # no contact
@@ -144,13 +144,13 @@ def test_the_axis_by_hand():
 def test_a_finished_job_is_not_repeated_and_others_are_refused(job, predictor):
     out, told, _ = job
     before = (out / "attention.h5").stat().st_mtime_ns
-    again = attend_genes(predictor, choose_genes(Data()), out, figures=2, progress=False)
+    again = attend_genes(predictor, choose_records(Data()), out, figures=2, progress=False)
     assert again == told == json.loads((out / "attention.json").read_text())
     assert (out / "attention.h5").stat().st_mtime_ns == before
     with pytest.raises(JaxepiError, match="holds an attention job with figures 2, not 3: remove it"):
-        attend_genes(predictor, choose_genes(Data()), out, figures=3, progress=False)
+        attend_genes(predictor, choose_records(Data()), out, figures=3, progress=False)
     with pytest.raises(JaxepiError, match="--figures is -1"):
-        attend_genes(predictor, choose_genes(Data()), out, figures=-1, progress=False)
+        attend_genes(predictor, choose_records(Data()), out, figures=-1, progress=False)
 
 
 def test_nothing_is_left_of_a_job_that_fails(predictor, tmp_path, monkeypatch):
@@ -159,14 +159,14 @@ def test_nothing_is_left_of_a_job_that_fails(predictor, tmp_path, monkeypatch):
 
     monkeypatch.setattr(attention_files, "_draw", full)
     with pytest.raises(JaxepiError, match=r"Cannot write .*out \(No space left on device\): make room"):
-        attend_genes(predictor, choose_genes(Data()), tmp_path / "out", batch_size=3, progress=False)
+        attend_genes(predictor, choose_records(Data()), tmp_path / "out", batch_size=3, progress=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_of_promoters_alone_has_no_contacts(tmp_path):
     alone = gene_data.predictor(max_pcres=0)
     data = Data(4)
-    told = attend_genes(alone, choose_genes(data), tmp_path / "out", figures=0, progress=False)
+    told = attend_genes(alone, choose_records(data), tmp_path / "out", figures=0, progress=False)
     assert told["contacts"] == 0 and len(table(tmp_path / "out" / "contacts.tsv")) == 0
     with h5py.File(tmp_path / "out" / "attention.h5") as file:
         assert file["100/contacts"].shape == (4, 0, 2, 2, 40)

@@ -116,11 +116,11 @@ def fingerprint(weights):
 
 def full_size_shapes(outputs):
     from jaxepi.pretrained.table import original_shapes
+    from jaxepi.systems.chromoformer import SYSTEM
     from jaxepi.systems.chromoformer.model import ChromoformerConfig
-    from jaxepi.systems.chromoformer.weights import SYSTEM
 
     config = ChromoformerConfig(outputs=outputs)
-    return original_shapes(SYSTEM.build(config), SYSTEM.table(config))
+    return original_shapes(SYSTEM.abstract(config), SYSTEM.weights.table(config))
 
 
 def values_of(weights, target, records):
@@ -234,10 +234,10 @@ def test_golden_training_loop(golden, kind, target):
 
 def compare_weights(arrays, prefix, graph, params, kept, **tolerance):
     from jaxepi.pretrained.table import to_original
-    from jaxepi.systems.chromoformer.weights import SYSTEM
+    from jaxepi.systems.chromoformer import SYSTEM
 
     model = nnx.merge(graph, params, kept)
-    ours = to_original(model, SYSTEM.table(model.config))
+    ours = to_original(model, SYSTEM.weights.table(model.config))
     expected = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
     assert len(expected) > 100
     for name, array in expected.items():

@@ -212,7 +212,7 @@ def test_a_task_predicts(tmp_path, data):
         collate=lambda records: {"start": np.float32([[0 if r is None else r["start"]] for r in records])},
         prepare=lambda batch, rng, train: ({"x": batch["start"] / 100}, {}),
         apply=lambda model, inputs: nnx.sigmoid(model(inputs["x"])),
-        predictions=lambda outputs, targets: {"prediction": outputs[:, None]},
+        values=lambda outputs: outputs[:, None],
     )
     run(data, tmp_path / "out", predict=task_predictor(task, model, OUTPUTS), values="predicted", formats=["hdf5"])
     with h5py.File(tmp_path / "out" / "imputed.h5") as file:
@@ -263,7 +263,6 @@ def test_parity_with_the_original_export(exported, tmp_path):
 def test_from_text_files_to_the_original_predictions(golden, golden_path, tmp_path):
     """Records of ours, read by the golden model through the task: what the original predicts for the same files."""
     cli, tasks = pytest.importorskip("data_prep.deepcpg.command"), pytest.importorskip("jaxepi.systems.deepcpg.task")
-    from ml_collections import ConfigDict
 
     from jaxepi.released import from_pretrained
 
@@ -281,8 +280,7 @@ def test_from_text_files_to_the_original_predictions(golden, golden_path, tmp_pa
     data.manifest = recipe.manifest({split: one.tally for split, (one,) in results.items()})
     model = from_pretrained("deepcpg", golden_path("deepcpg", "eval_pipeline") / "model_weights.h5")
     sizes = {"network": model.config.network, "hidden": model.config.hidden}
-    config = ConfigDict({"system": "deepcpg", "task": {"missing_state": "truncate"}, "model": sizes})
-    task = tasks.DeepCpGTask(config, data.manifest)
+    task = tasks.DeepCpGTask(sizes, {"missing_state": "truncate"}, data.manifest)
     options = {"outputs": task.tracks, "predict": task_predictor(task, model), "formats": ["hdf5"]}
     run(data, tmp_path / "out", values="predicted", batch_size=64, **options)
     arrays = golden("deepcpg", "eval_pipeline/expected.npz")

@@ -398,7 +398,7 @@ def test_metrics_by_annotation(deepcpg_manifest):
     summary = task.summarize(task.metrics(outputs, targets))
     groups = summary["groups"]
     assert groups["CGI"]["n_values"] == [32, 32, 32] and groups["exons"]["n_values"] == [0, 0, 0]
-    value, predicted = np.array([r["value"] for r in records])[1::2, 0], np.asarray(task.site_values(outputs))
+    value, predicted = np.array([r["value"] for r in records])[1::2, 0], np.asarray(task.values(outputs))[:, 0]
     called = predicted[1:sites:2, 0] > 0.5
     np.testing.assert_allclose(groups["CGI"]["accuracy"][0], np.mean(called == (value == 1)), rtol=1e-6)
     assert not any("annotation" in name for name in (*summary, *summary["per_track"]))

@@ -10,10 +10,11 @@ from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import original_shapes, weights_of
 from jaxepi.released import load_released
 from jaxepi.sequence import one_hot
+from jaxepi.systems.deepcpg import SYSTEM
 from jaxepi.systems.deepcpg.keras_file import Description
 from jaxepi.systems.deepcpg.model import DeepCpGConfig
 from jaxepi.systems.deepcpg.weight_names import canonical
-from jaxepi.systems.deepcpg.weights import RELEASED, SYSTEM
+from jaxepi.systems.deepcpg.weights import RELEASED
 
 ACGT_OF_ATGC = [0, 3, 2, 1]
 SMALL = {"network": "JointL1h512_CnnL1h128_RnnL1", "hidden": 4, "window": 41, "neighbours": 4}
@@ -25,7 +26,7 @@ def small_model(**sizes):
 
 
 def random_model(config):
-    model, random = SYSTEM.build(config), np.random.default_rng(0)
+    model, random = SYSTEM.abstract(config), np.random.default_rng(0)
     fresh = jax.tree.map(
         lambda leaf: random.random(leaf.shape, np.float32), nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
     )
@@ -114,7 +115,9 @@ def check_released(told, model, absent=0):
     assert model.config.network == told["arch"]
     assert sum(w.get_value().size for w in weights_of(model).values()) == told["n_params"] - absent
     came = canonical(of_shapes(told["weights"]), model.config.outputs, {})
-    assert original_shapes(model, SYSTEM.table(model.config)) == {name: array.shape for name, array in came.items()}
+    assert original_shapes(model, SYSTEM.weights.table(model.config)) == {
+        name: array.shape for name, array in came.items()
+    }
 
 
 def test_these_are_all_released_models(official):
@@ -264,7 +267,7 @@ def keras_arrays(**sizes):
     from jaxepi.pretrained.table import to_original
 
     model = small_model(**sizes)
-    return to_original(model, SYSTEM.table(model.config))
+    return to_original(model, SYSTEM.weights.table(model.config))
 
 
 @pytest.mark.parametrize(
@@ -357,8 +360,8 @@ def test_a_cpg_model_says_that_sequence_is_not_enough(golden_path):
 @pytest.mark.parametrize("network", ["CnnL2h128", "ResConv01", "JointL2h512_ResNet02_RnnL2"])
 def test_the_table_covers_every_weight_once(network):
     config = DeepCpGConfig(network=network, outputs=("cpg/a", "cpg_stats/cat_var"))
-    model = SYSTEM.build(config)
-    shapes = original_shapes(model, SYSTEM.table(config))
+    model = SYSTEM.abstract(config)
+    shapes = original_shapes(model, SYSTEM.weights.table(config))
     sizes = [int(np.prod(variable.shape)) for variable in weights_of(model).values()]
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == sum(sizes)
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from jaxepi.sequence import NOTHING, is_cpg
 from jaxepi.systems.melody import losses as losses
@@ -34,9 +33,8 @@ def arrays(golden):
 
 
 def make_task(tracks: int, **objective) -> MelodyTask:
-    config = ConfigDict({"model": {"width": 8}, "task": {"n_counts_as_cpg": True, **objective}, "dataset": {}})
     manifest = {"tracks": [f"t{i}" for i in range(tracks)], "window": 2000, "max_sites": 4, "max_cpg_letters": 8}
-    return MelodyTask(config, manifest)
+    return MelodyTask({"width": 8}, {"n_counts_as_cpg": True, **objective}, manifest)
 
 
 def codes_of(one_hot: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ import jaxepi
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import original_shapes
 from jaxepi.released import load_released
+from jaxepi.systems.melody import SYSTEM
 from jaxepi.systems.melody.model import MelodyConfig
-from jaxepi.systems.melody.weights import ATLAS_TRACKS, SYSTEM
+from jaxepi.systems.melody.weights import ATLAS_TRACKS
 
 OFFICIAL = json.loads((Path(__file__).parents[2] / "golden" / "melody" / "official_checkpoint.json").read_text())
 
@@ -21,14 +22,14 @@ OFFICIAL = json.loads((Path(__file__).parents[2] / "golden" / "melody" / "offici
 def test_names_order_and_shapes_are_the_official_ones(name, tracks):
     config = MelodyConfig(tracks=tracks)
     official = OFFICIAL["models"][name]["tensors"]
-    shapes = original_shapes(SYSTEM.build(config), SYSTEM.table(config))
+    shapes = original_shapes(SYSTEM.abstract(config), SYSTEM.weights.table(config))
     assert list(shapes.items()) == [(tensor, tuple(shape)) for tensor, shape in official.items()]
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == OFFICIAL["models"][name]["n_params"]
 
 
 def test_order_is_that_of_the_weight_formula(golden):
     names = golden("melody", "melody_mt39_fullsize_formula.npz")["param_check:names"]
-    assert [line.original for line in SYSTEM.table(MelodyConfig())] == names.tolist()
+    assert [line.original for line in SYSTEM.weights.table(MelodyConfig())] == names.tolist()
 
 
 @pytest.mark.parametrize("file", ["melody_mt_w16.npz", "melody_st_w8_L10000.npz"])
