@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import jaxepi
+from jaxepi.config import dataset_source
 from jaxepi.console import one_sentence_errors
 from jaxepi.data.open import find_dataset
 from jaxepi.data.subset import choose_records
@@ -53,7 +54,7 @@ def pairs(gene: GeneAttention, column: int, resolution: int) -> Iterator[tuple[C
 def run(workdir: Path, split: str) -> dict[str, object]:
     """Shares of pairs in which the active contact has the higher number."""
     predictor = jaxepi.load(workdir)
-    dataset = find_dataset(predictor.config)
+    dataset = find_dataset(**dataset_source(predictor.config))
     task, chosen = predictor.for_dataset(dataset.manifest), choose_records(dataset, split)
     column, found = list(dataset.manifest["marks"]).index(MARK), []
     batches = predictor.over(chosen.records, task, attend, 64)

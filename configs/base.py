@@ -44,6 +44,9 @@ def get_base() -> ConfigDict:
 
     config.dataset = ConfigDict()
     config.dataset.path = ""  # folder made by data_prep
+    # Folders of several datasets of one kind, trained on together, instead of `path`: each batch is of one of them, and
+    # each record comes once an epoch. () = the one at `path`.
+    config.dataset.paths = ()
     config.dataset.command = ""  # the data_prep command that makes it, for messages
     config.dataset.sample = ""  # data_prep command that makes an embedded sample if nothing is at `path`; "" = none
     config.dataset.train_split = "train"

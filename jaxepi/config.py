@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.optimizer_config import OptimizerConfig
+from jaxepi.storage.atomic import plain
 
 
 def hold_out(config: Any, fold: str) -> None:
@@ -146,11 +146,19 @@ def report_checkpoint(config: Any) -> str:
     return value
 
 
+def dataset_source(config: Any) -> dict[str, Any]:
+    """Where config.dataset says that the data lie: the arguments of `jaxepi.data.open.find_dataset`."""
+    section = config.dataset
+    fields = {name: section.get(name, "") for name in ("path", "sample", "command")}
+    return fields | {"paths": tuple(section.get("paths", ()))}
+
+
 # what may change between two starts of one run: it moves no parameter of a step that was already counted
 FREE_FIELDS = (
     "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
-    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.readers", "dataset.command",
-    "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint", "compilation_cache",
+    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.paths", "dataset.readers",
+    "dataset.command", "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint",
+    "compilation_cache",
 )  # fmt: skip
 
 
@@ -168,7 +176,7 @@ def check_same_run(before: dict[str, Any], now: dict[str, Any], workdir: Path) -
 
     A field that one of the two does not know has its default there.
     """
-    defaults = DEFAULTS | _flat({"optimizer": to_json(dataclasses.asdict(OptimizerConfig()))})
+    defaults = DEFAULTS | _flat({"optimizer": plain(dataclasses.asdict(OptimizerConfig()))})
     old, new = defaults | _flat(before), defaults | _flat(now)
     for name in sorted(old.keys() | new.keys()):
         free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)
@@ -184,16 +192,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat
-
-
-def to_json(value: Any) -> Any:
-    """Config values and NumPy scalars to what JSON can hold."""
-    if isinstance(value, ConfigDict):
-        return {key: to_json(value[key]) for key in value}
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value

@@ -16,6 +16,7 @@ import pyfaidx
 from jaxepi import sequence
 from jaxepi.chroms import naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.storage.atomic import replacing
 from jaxepi.text_files import BOM
 
 _HEADERS_CHECKED = 1000
@@ -239,9 +240,8 @@ def _build_index(path: Path, beside: list[Path], cached: list[Path]) -> list[Pat
             try:
                 places[0].parent.mkdir(parents=True, exist_ok=True)
                 for source, place in zip(built, places, strict=True):
-                    partial = place.with_name(f".{place.name}.{os.getpid()}")
-                    shutil.copyfile(source, partial)
-                    os.replace(partial, place)
+                    with replacing(place) as partial:
+                        shutil.copyfile(source, partial)
                 return places
             except OSError as problem:
                 reason = problem

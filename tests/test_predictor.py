@@ -10,9 +10,9 @@ from flax import nnx
 
 import jaxepi
 from configs.melody_mt import get_config
-from jaxepi.config import to_json
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import decode, one_hot
+from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.train.state import TrainState
 
@@ -89,7 +89,7 @@ def save_run(workdir, predictor) -> None:
     _, params, rest = nnx.split(predictor.model, nnx.Param, ...)
     state = TrainState(jnp.zeros((), jnp.int32), params, rest, (), None, jnp.zeros(2, jnp.uint32))
     checkpoints = Checkpoints(workdir / "checkpoints")
-    checkpoints.save(1, state, {"config": json.dumps(to_json(config)), "manifest": manifest})
+    checkpoints.save(1, state, {"config": json.dumps(plain(config)), "manifest": manifest})
     checkpoints.close()
 
 

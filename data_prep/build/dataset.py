@@ -65,7 +65,7 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def existing(out: Path, system: str, arguments: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Built | None:
+def existing(out: Path, kind: str, arguments: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Built | None:
     """The dataset at `out` if it was made from the same arguments and inputs, None if nothing is there.
 
     Raises:
@@ -79,17 +79,18 @@ def existing(out: Path, system: str, arguments: Mapping[str, Any], inputs: Seque
         if out.is_dir() and not any(out.iterdir()):
             return None
         raise JaxepiError(f"{out} exists and is no dataset of data_prep: choose another --out") from error
-    difference = _difference(manifest, system, arguments, inputs)
+    difference = _difference(manifest, kind, arguments, inputs)
     if difference:
         raise JaxepiError(f"{out} was made with {difference}: choose another --out, or replace it with --overwrite")
     return Built(out, manifest, written=False)
 
 
 def _difference(
-    manifest: Mapping[str, Any], system: str, arguments: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]
+    manifest: Mapping[str, Any], kind: str, arguments: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]
 ) -> str | None:
-    if manifest.get("system") != system:
-        return f"the system {manifest.get('system')}, not {system}"
+    found = manifest.get("kind", manifest.get("system"))
+    if found != kind:
+        return f"the kind {found}, not {kind}"
     old = manifest.get("arguments", {})
     for name in [*arguments, *(n for n in old if n not in arguments)]:
         if old.get(name) != json.loads(json.dumps(arguments.get(name))):
@@ -243,14 +244,15 @@ def _manifest(
     arguments = json.loads(json.dumps(arguments))
     # Paths stay out of the fingerprint: a dataset made from moved files is the same dataset.
     identity = {
-        "system": recipe.name,
+        "system": recipe.name,  # the kind, under the name that it had first: fingerprints stay
         "arguments": arguments,
         "inputs": [[entry["role"], entry["digest"]] for entry in inputs],
         "content": own,
     }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return {
-        "system": recipe.name,
+        "kind": recipe.name,
+        "system": recipe.name,  # for readers of earlier versions
         "jaxepi_version": _version(),
         "arguments": arguments,
         "inputs": list(inputs),

@@ -1,6 +1,5 @@
 """A folder beside the final place: work happens there, one rename publishes it, and no ending leaves it behind."""
 
-import fcntl
 import glob
 import os
 import shutil
@@ -13,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any
 
 from jaxepi.errors import JaxepiError
+from jaxepi.storage.lock import hold
 
 _LOCK = "lock"
 
@@ -26,7 +26,7 @@ class BuildFolder:
     def __init__(self, out: Path) -> None:
         self.out = out.absolute()
         self.folder = self.out.with_name(f"{self.out.name}.tmp-{socket.gethostname()}-{os.getpid()}")
-        self._lock: IO[bytes] | None = None
+        self._lock: IO[str] | None = None
         self._handler: Any = None
         self._tempdir: str | None = None
 
@@ -34,10 +34,9 @@ class BuildFolder:
         self._remove_stale()
         try:
             self.folder.mkdir(parents=True)
-            self._lock = (self.folder / _LOCK).open("wb")
+            self._lock = hold(self.folder / _LOCK, wait=True)
         except OSError as error:
             raise JaxepiError(f"{self.folder} cannot be made ({error.strerror}): choose another --out") from error
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
         # TFDS leaves temporary folders behind: let them be made here.
         self._tempdir, tempfile.tempdir = tempfile.tempdir, str(self.folder)
         if threading.current_thread() is threading.main_thread():
@@ -73,8 +72,7 @@ class BuildFolder:
     def _remove_stale(self) -> None:
         for folder in self.out.parent.glob(f"{glob.escape(self.out.name)}.tmp-*"):
             try:
-                with (folder / _LOCK).open("wb") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                hold(folder / _LOCK).close()
             except BlockingIOError as error:
                 raise JaxepiError(
                     f"another data_prep is writing {self.out} ({folder.name}): wait for it, or choose another --out"

@@ -7,7 +7,7 @@ See docs/data_format.md.
 
 import bisect
 import json
-import os
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ class Split:
     Threads may read at once. Only record offsets are held in memory, 8 bytes a record.
     """
 
+    described_by = "features.json"  # the file that tells what a record holds
+
     def __init__(
         self,
         name: str,
-        shards: list[RecordFile],
+        shards: Sequence[RecordFile],
         features: tfds.features.FeaturesDict,
         manifest: dict[str, Any],
     ):
@@ -65,8 +67,8 @@ class Split:
             return record | {key: record[key].decode() for key in self._texts}
         except Exception as error:
             raise JaxepiError(
-                f"{shard.path}: record {within} cannot be decoded as features.json describes it "
-                f"({type(error).__name__}); delete the dataset and rerun data_prep"
+                f"{shard.path}: record {within} cannot be decoded as {self.described_by} describes it "
+                f"({type(error).__name__}); rerun what made the dataset"
             ) from error
 
     def close(self) -> None:
@@ -76,24 +78,39 @@ class Split:
 
 
 class Dataset:
-    """An opened dataset directory; made by `open_dataset`.
+    """An opened dataset directory; made by `jaxepi.data.open_dataset`.
 
-    Attributes: `path`; `manifest`, the content of manifest.json; `fingerprint`, a digest that changes with arguments
-    and input files; `splits`, records per split; `features`, the TFDS features of one record.
+    Attributes: `path`; `manifest`, the content of manifest.json; `features`, the TFDS features of one record; `shards`,
+    (file, records) of each split; `splits`, records per split.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], info: tfds.core.DatasetInfo):
+    def __init__(
+        self,
+        path: Path,
+        manifest: dict[str, Any],
+        features: tfds.features.FeaturesDict,
+        shards: Mapping[str, Sequence[tuple[str, int]]],
+    ):
         self.path = path
         self.manifest = manifest
-        self.features = info.features
-        self.splits: dict[str, int] = {name: int(split.num_examples) for name, split in info.splits.items()}
-        self._shards = {
-            name: list(zip(split.filenames, split.shard_lengths, strict=True)) for name, split in info.splits.items()
-        }
+        self.features = features
+        self.shards = shards
+        self.splits: dict[str, int] = {name: sum(length for _, length in files) for name, files in shards.items()}
+
+    @property
+    def kind(self) -> str:
+        """What its records are, such as "coverage"; a system names the kinds that it reads."""
+        return kind_of(self.manifest)
 
     @property
     def fingerprint(self) -> str:
+        """A digest that changes with arguments and input files."""
         return self.manifest["fingerprint"]
+
+    @property
+    def parts(self) -> dict[str, "Dataset"]:
+        """The datasets to evaluate one by one, by name: this one (see `jaxepi.data.mixture` for several)."""
+        return {self.path.name: self}
 
     def split(self, name: str) -> Split:
         """Opens one split, or several one after the other as "fold1+fold2"; their files are checked first.
@@ -111,10 +128,15 @@ class Dataset:
                 raise JaxepiError(f"{self.path}: split {part!r} holds no records; rerun data_prep with regions for it")
             if part in parts[:number]:
                 raise JaxepiError(f"{self.path}: {name!r} names the split {part!r} twice")
-        shards = [self._open_shard(file, length) for part in parts for file, length in self._shards[part] if length]
+        shards = [self.open_shard(file, length) for part in parts for file, length in self.shards[part] if length]
+        return self.records(name, shards)
+
+    def records(self, name: str, shards: Sequence[RecordFile]) -> Split:
+        """The records in these opened shards, for `split`."""
         return Split(name, shards, self.features, self.manifest)
 
-    def _open_shard(self, file: str, length: int) -> RecordFile:
+    def open_shard(self, file: str, length: int) -> RecordFile:
+        """Opens one file of `shards`, for `split`. Raises JaxepiError if it does not hold `length` whole records."""
         path = self.path / file
         offsets = self._record_index.get(file)
         if offsets is None or not _fits(offsets, length, path):
@@ -136,29 +158,22 @@ class Dataset:
             return {}
 
 
-def open_dataset(path: str | os.PathLike[str], system: str | None = None) -> Dataset:
-    """Opens the dataset that data_prep wrote to `path`; its manifest must be of `system`, if one is given.
+def kind_of(manifest: Mapping[str, Any]) -> str:
+    """The kind of dataset that a manifest tells; before kinds it was called `system`."""
+    return manifest["kind"] if "kind" in manifest else manifest["system"]
 
-    Raises JaxepiError if there is no dataset, if it is incomplete, if its parts contradict each other or if it was
-    prepared for another system.
+
+def open_prepared(path: Path) -> Dataset:
+    """Opens the dataset that data_prep wrote to `path`.
+
+    Raises JaxepiError if it is incomplete or if its parts contradict each other.
     """
-    path = Path(path)
-    if not path.is_dir() or not any(path.iterdir()):
-        raise JaxepiError(
-            f"{path}: there is no dataset here; make it with "
-            f"`python -m data_prep {system or 'SYSTEM'} --out {path} ...`"
-        )
     missing = [file for file in (*_TFDS_FILES, MANIFEST) if not (path / file).is_file()]
     if missing:
         raise JaxepiError(
             f"{path}: this is not a complete dataset: {missing[0]} is missing; delete the directory and rerun data_prep"
         )
     manifest = _read_manifest(path / MANIFEST)
-    if system is not None and manifest["system"] != system:
-        raise JaxepiError(
-            f"{path}: this dataset was prepared for system {manifest['system']!r}, but {system!r} was asked for; give "
-            f"the directory of a dataset made by `python -m data_prep {system}`"
-        )
     try:
         info = tfds.builder_from_directory(path).info
     except Exception as error:
@@ -166,7 +181,8 @@ def open_dataset(path: str | os.PathLike[str], system: str | None = None) -> Dat
             f"{path}: TFDS cannot read dataset_info.json and features.json ({type(error).__name__}); delete the "
             "directory and rerun data_prep"
         ) from error
-    dataset = Dataset(path, manifest, info)
+    shards = {name: list(zip(split.filenames, split.shard_lengths, strict=True)) for name, split in info.splits.items()}
+    dataset = Dataset(path, manifest, info.features, shards)
     _check_counts(dataset)
     _check_files(dataset)
     return dataset
@@ -175,7 +191,8 @@ def open_dataset(path: str | os.PathLike[str], system: str | None = None) -> Dat
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
-        absent = [key for key in ("system", "fingerprint", "splits") if key not in manifest]
+        absent = [key for key in ("fingerprint", "splits") if key not in manifest]
+        absent += [] if "system" in manifest or "kind" in manifest else ["kind"]
     except (ValueError, TypeError):
         raise JaxepiError(f"{path}: this is not a JSON object; delete the dataset and rerun data_prep") from None
     if absent:
@@ -194,7 +211,7 @@ def _check_counts(dataset: Dataset) -> None:
 
 
 def _check_files(dataset: Dataset) -> None:
-    for name, shards in dataset._shards.items():
+    for name, shards in dataset.shards.items():
         for file, length in shards:
             if length and not (dataset.path / file).is_file():
                 raise JaxepiError(

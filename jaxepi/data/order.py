@@ -3,9 +3,15 @@
 Every epoch is one permutation of all records, computed index by index (nothing of the size of the dataset is stored),
 so that any batch of any epoch is found in O(batch size). A record comes once an epoch; the ragged last batch is dropped
 or padded. Hosts share each batch: host h of H takes the h-th contiguous block of its rows.
+
+Of several datasets, each batch comes wholly from one, in proportion to their sizes: see `MixtureOrder`.
 """
 
+import bisect
 import dataclasses
+import functools
+import itertools
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -30,6 +36,7 @@ class Order:
     seed: int = 0
     shuffle: bool = True
     remainder: str = "drop"  # of an epoch that B does not divide: "drop" it, or "pad" it with rows numbered PADDING
+    dataset: int = 0  # its number among several: each has permutations of its own
 
     def __post_init__(self) -> None:
         if self.remainder not in REMAINDERS:
@@ -63,7 +70,7 @@ class Order:
         places = np.arange(batch * self.batch_size, (batch + 1) * self.batch_size)
         if not self.shuffle:
             return np.where(places < self.records, places, PADDING)
-        seed, last = epoch_seed(self.seed, epoch), self.records - 1
+        seed, last = epoch_seed(self.seed, epoch, self.dataset), self.records - 1
         shuffled = [
             grain.experimental.index_shuffle(int(place), last, seed, _ROUNDS) if place <= last else PADDING
             for place in places
@@ -71,9 +78,75 @@ class Order:
         return np.array(shuffled, np.int64)
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
+@dataclasses.dataclass(frozen=True)
+class MixtureOrder:
+    """The order of the records of several datasets, numbered one dataset after the other, in batches of one dataset.
+
+    Dataset d of `sizes` has the batches of its own `Order(..., dataset=d)`, ragged end dropped or padded. An epoch is a
+    permutation of the batches of all datasets, so that each comes once and the datasets come in proportion to their
+    numbers of batches. Without `shuffle` the datasets come one after the other.
+
+    Raises JaxepiError for sizes that do not fit.
+    """
+
+    sizes: tuple[int, ...]  # records of each dataset
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = True
+    remainder: str = "drop"
+
+    def __post_init__(self) -> None:
+        for number in range(len(self.sizes)):
+            try:
+                self._order(number)
+            except JaxepiError as problem:
+                raise JaxepiError(f"dataset {number + 1} of {len(self.sizes)}: {problem}") from None
+
+    def _order(self, number: int) -> Order:
+        return Order(self.sizes[number], self.batch_size, self.seed, self.shuffle, self.remainder, number)
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        """Batches of an epoch up to the end of each dataset."""
+        return list(itertools.accumulate(self._order(number).batches_per_epoch for number in range(len(self.sizes))))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of one epoch, those of all datasets together."""
+        return self._ends[-1]
+
+    def rows(self, batch: int) -> np.ndarray:
+        """Record numbers of batch `batch`, counted through all epochs: (B,) int64, PADDING where there is no record."""
+        epoch, place = divmod(batch, self.batches_per_epoch)
+        if self.shuffle:
+            seed = epoch_seed(self.seed, epoch, len(self.sizes))  # the datasets have the numbers below
+            place = grain.experimental.index_shuffle(place, self.batches_per_epoch - 1, seed, _ROUNDS)
+        dataset = bisect.bisect_right(self._ends, place)
+        order = self._order(dataset)
+        within = place - self._ends[dataset] + order.batches_per_epoch
+        rows = order.rows(epoch * order.batches_per_epoch + within)
+        return np.where(rows == PADDING, PADDING, rows + sum(self.sizes[:dataset]))
+
+
+class Sized(Protocol):
+    """Records by number; those of several datasets also have `sizes`, the number of records of each."""
+
+    def __len__(self) -> int: ...
+
+
+def order_of(
+    records: Sized, batch_size: int, seed: int = 0, shuffle: bool = True, remainder: str = "drop"
+) -> Order | MixtureOrder:
+    """The order of these records: of one dataset, or of several. Raises JaxepiError for sizes that do not fit."""
+    sizes = getattr(records, "sizes", (len(records),))
+    if len(sizes) > 1:
+        return MixtureOrder(tuple(sizes), batch_size, seed, shuffle, remainder)
+    return Order(len(records), batch_size, seed, shuffle, remainder)
+
+
+def epoch_seed(seed: int, epoch: int, dataset: int = 0) -> int:
     """The 32-bit seed of the permutation of one epoch; unlike seed + epoch, no two runs share shifted epochs."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    return int(np.random.SeedSequence((seed, epoch, dataset)).generate_state(1)[0])
 
 
 def host_rows(batch_size: int, process_index: int, process_count: int) -> slice:

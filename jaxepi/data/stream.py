@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import grain
 import numpy as np
 
-from jaxepi.data.order import PADDING, Order, host_rows
+from jaxepi.data.order import PADDING, host_rows, order_of
 from jaxepi.errors import JaxepiError
 
 Batch = dict[str, np.ndarray]
@@ -18,7 +18,10 @@ _READERS = min(4, os.cpu_count() or 1)
 
 
 class Records(Protocol):
-    """What a stream reads from: `jaxepi.data.Split`, or any sequence of records that threads may index at once."""
+    """What a stream reads from: `jaxepi.data.Split`, or any sequence of records that threads may index at once.
+
+    Records of several datasets, one after the other, also have `sizes`: see `jaxepi.data.mixture`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -66,7 +69,7 @@ class BatchStream:
             prefetch: batches read ahead; None: two for each reader.
             start: the first batch to deliver, counted through all epochs, such as `state()["batch"]`.
         """
-        self.order = Order(len(records), batch_size, seed, shuffle, remainder)
+        self.order = order_of(records, batch_size, seed, shuffle, remainder)
         self._rows = host_rows(batch_size, process_index, process_count)
         self._process = (process_index, process_count)
         end = sys.maxsize if epochs is None else epochs * self.order.batches_per_epoch

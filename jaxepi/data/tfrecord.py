@@ -6,6 +6,7 @@ the payload (uint32). The format has no index, so the start offsets are found on
 
 import os
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ _HEADER = struct.Struct("<QI")  # length of the payload, masked CRC of these 8 b
 _FOOTER = struct.Struct("<I")  # masked CRC of the payload
 FRAMING_BYTES = _HEADER.size + _FOOTER.size
 
-_REMEDY = "copy the file again from its source or delete the dataset and rerun data_prep"
+_REMEDY = "copy the file again from its source or rerun what made the dataset"
 
 
 def masked_crc(data: bytes | memoryview) -> int:
@@ -40,6 +41,37 @@ def _payload_length(header: bytes, path: Path, number: int, offset: int) -> int:
             f"{path}: record {number} at byte {offset} has a damaged header (its length fails its checksum); {_REMEDY}"
         )
     return length
+
+
+def _check_payload(payload: bytes, footer: bytes, path: Path, number: int, offset: int) -> None:
+    if masked_crc(payload) != _FOOTER.unpack(footer)[0]:
+        raise JaxepiError(
+            f"{path}: record {number} at byte {offset} is corrupt (its content fails its checksum); {_REMEDY}"
+        )
+
+
+def stream_records(pieces: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """Payloads of the records whose framed bytes come in `pieces` of any size; holds one record and one piece.
+
+    Raises JaxepiError naming `path` and record if the bytes end inside a record or a checksum fails.
+    """
+    source, buffer, number, offset = iter(pieces), bytearray(), 0, 0
+
+    def fill(size: int) -> bool:
+        while len(buffer) < size and (piece := next(source, None)) is not None:
+            buffer.extend(piece)
+        return len(buffer) >= size
+
+    while fill(1):
+        whole = fill(_HEADER.size)
+        size = FRAMING_BYTES + (_payload_length(bytes(buffer[: _HEADER.size]), path, number, offset) if whole else 0)
+        if not whole or not fill(size):
+            raise JaxepiError(f"{path}: the file is truncated: it ends inside record {number}; {_REMEDY}")
+        payload = bytes(buffer[_HEADER.size : size - _FOOTER.size])
+        _check_payload(payload, bytes(buffer[size - _FOOTER.size : size]), path, number, offset)
+        yield payload
+        del buffer[:size]
+        number, offset = number + 1, offset + size
 
 
 def index_shard(path: str | os.PathLike[str]) -> np.ndarray:
@@ -100,10 +132,7 @@ class RecordFile:
                 f"says {len(framed)}; delete record_index.npz, so that the index is built anew"
             )
         payload = framed[_HEADER.size : -_FOOTER.size]
-        if masked_crc(payload) != _FOOTER.unpack_from(framed, len(framed) - _FOOTER.size)[0]:
-            raise JaxepiError(
-                f"{self.path}: record {number} at byte {start} is corrupt (its content fails its checksum); {_REMEDY}"
-            )
+        _check_payload(payload, framed[-_FOOTER.size :], self.path, number, start)
         return payload
 
     def close(self) -> None:

@@ -3,13 +3,15 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxepi.data import BatchStream, Dataset, Split, device_batches
+from jaxepi.data import BatchStream, Dataset, device_batches
+from jaxepi.data.mixture import Part
+from jaxepi.data.stream import Records
 from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel.mesh import batch_sharding
@@ -19,7 +21,7 @@ from jaxepi.task import Task
 def evaluate_split(
     predict_step: Callable[[Any], Any],
     task: Task,
-    dataset: Dataset,
+    dataset: Dataset | Part,
     split: str,
     mesh: Any,
     config: Any,
@@ -33,6 +35,7 @@ def evaluate_split(
 
     Args:
       predict_step: batch -> (metric sums, predictions).
+      dataset: one dataset; of several in one run, each by itself.
       batches: at most so many; None for the whole split.
       output: folder for metrics.json, per_track.tsv and plots_data.npz.
       step: of the checkpoint, for the result.
@@ -62,6 +65,35 @@ def evaluate_split(
         )
 
 
-def _place(records: Split, number: int) -> tuple[str, int]:
+JOINT = "datasets_mean"
+
+
+def monitored(datasets: Collection[str], metric: str) -> str:
+    """The name under which `joint_summary` gives a task's metric for these datasets."""
+    return metric if len(datasets) == 1 else f"{JOINT}/{metric}"
+
+
+def joint_summary(results: Mapping[str, EvalResult]) -> dict[str, float]:
+    """The numbers of an evaluation of each dataset of a run, by name.
+
+    Of a single dataset its metrics; of several `<dataset>/<metric>`, and `datasets_mean/<metric>`, the mean over the
+    datasets, each counted the same, where all have the metric.
+    """
+    numbers = {
+        name: {metric: value for metric, value in result.summary.items() if isinstance(value, int | float)}
+        for name, result in results.items()
+    }
+    if len(numbers) == 1:
+        return next(iter(numbers.values()))
+    joint = {f"{name}/{metric}": value for name, own in numbers.items() for metric, value in own.items()}
+    shared = set.intersection(*(set(own) for own in numbers.values()))
+    first = next(iter(numbers.values()))
+    means = {
+        metric: sum(own[metric] for own in numbers.values()) / len(numbers) for metric in first if metric in shared
+    }
+    return joint | {monitored(numbers, metric): value for metric, value in means.items()}
+
+
+def _place(records: Records, number: int) -> tuple[str, int]:
     record = records[number]
     return record["chrom"], int(record["start"])

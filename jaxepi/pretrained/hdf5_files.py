@@ -1,6 +1,5 @@
 """HDF5 weight files (Keras), in the order in which the model's layers own their weights."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -8,6 +7,8 @@ from typing import IO, Any
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+from jaxepi.storage.atomic import replacing
+from jaxepi.storage.job import require_h5py
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]
 
@@ -21,10 +22,7 @@ def read_hdf5(stream: IO[bytes], name: str) -> dict[str, np.ndarray]:
     Raises:
       JaxepiError: h5py is not installed, the file is damaged, or data lie outside it.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise JaxepiError(f"{name} needs h5py: run `pip install 'jaxepi[convert]'`.") from None
+    h5py = require_h5py(what=name)
     try:
         with h5py.File(stream, "r") as file:
             paths = _keras_paths(file) or _all_paths(h5py, file, "", name)
@@ -82,13 +80,9 @@ def write_keras(path: Path, layers: Layers, attributes: Mapping[str, str]) -> No
     Raises:
       JaxepiError: h5py is not installed, or the file cannot be written.
     """
+    h5py = require_h5py(what=str(path))
     try:
-        import h5py
-    except ImportError:
-        raise JaxepiError(f"{path} needs h5py: run `pip install 'jaxepi[convert]'`.") from None
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with h5py.File(partial, "w") as file:
+        with replacing(path) as partial, h5py.File(partial, "w") as file:
             file.attrs.update({name: text.encode() for name, text in attributes.items()})
             root = file.create_group("model_weights")
             root.attrs["layer_names"] = np.array([name.encode() for name, _ in layers])
@@ -97,8 +91,5 @@ def write_keras(path: Path, layers: Layers, attributes: Mapping[str, str]) -> No
                 group.attrs["weight_names"] = np.array([weight.encode() for weight, _ in weights], dtype="S")
                 for weight, array in weights:
                     group.create_dataset(weight, data=array)
-        os.replace(partial, path)
     except OSError as problem:
         raise JaxepiError(f"Cannot write {path} ({problem.strerror or problem}).") from problem
-    finally:
-        partial.unlink(missing_ok=True)

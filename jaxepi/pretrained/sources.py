@@ -21,6 +21,7 @@ import numpy as np
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.hdf5_files import read_hdf5
 from jaxepi.pretrained.torch_files import as_array, read_torch, write_torch
+from jaxepi.storage.atomic import replacing
 
 TRACKS_KEY = "tracks"  # ours, beside the original's entries: names of the output tracks
 SUFFIXES = (".pth", ".pt", ".npz", ".safetensors")
@@ -149,9 +150,8 @@ def write_source(path: Path, arrays: Mapping[str, np.ndarray], wrapper: str, tra
     """
     if path.suffix not in SUFFIXES:
         raise JaxepiError(f"{path} has no known suffix for weights: use one of {', '.join(SUFFIXES)}.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(partial, "wb") as file:
+        with replacing(path) as partial, open(partial, "wb") as file:
             if path.suffix == ".npz":
                 np.savez(file, **arrays, **({} if tracks is None else {TRACKS_KEY: np.array(tracks)}))
             elif path.suffix == ".safetensors":
@@ -159,10 +159,5 @@ def write_source(path: Path, arrays: Mapping[str, np.ndarray], wrapper: str, tra
                 file.write(_safetensors(str(path)).save(dict(arrays), metadata=notes))
             else:
                 write_torch(file, arrays, wrapper, {} if tracks is None else {TRACKS_KEY: list(tracks)})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as problem:
         raise JaxepiError(f"Cannot write {path} ({problem.strerror or problem}).") from problem
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,14 +13,14 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_folds, check_same_run, hold_out, report_checkpoint, to_json
+from jaxepi.config import check_folds, check_same_run, dataset_source, hold_out, report_checkpoint
 from jaxepi.data import Dataset
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel.hosts import say
 from jaxepi.runs.evaluation import evaluate_run
-from jaxepi.storage.atomic import finite
+from jaxepi.storage.atomic import plain
 from jaxepi.storage.history import read_log
 from jaxepi.train.loop import train
 
@@ -113,7 +113,7 @@ def check_before(config: Any, workdir: Path, folds: Sequence[str]) -> Dataset:
             "--workdir."
         )
     report_checkpoint(config)
-    dataset = find_dataset(config)
+    dataset = find_dataset(**dataset_source(config))
     counts = ", ".join(f"{name} {count:,}" for name, count in dataset.splits.items())
     for fold in folds:
         if not dataset.splits.get(fold):
@@ -137,7 +137,7 @@ def check_run(config: Any, place: Path) -> None:
     """Raises JaxepiError if the run at `place` cannot go on under this config, as `train` would only say later."""
     before = read_log(place / "log.jsonl").start.get("config")
     if before and any((place / "checkpoints").glob("[0-9]*")):
-        check_same_run(before, finite(to_json(config)), place)
+        check_same_run(before, plain(config), place)
 
 
 def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:
@@ -150,7 +150,7 @@ def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:
     if history.end.get("reason", "interrupted") == "interrupted":
         return None
     before = history.start.get("config"), (history.start.get("dataset") or {}).get("fingerprint")
-    if before != (finite(to_json(config)), dataset.fingerprint):
+    if before != (plain(config), dataset.fingerprint):
         return None
     step, best = history.end["step"], (history.end.get("best") or {}).get("step")
     if report_checkpoint(config) == "best" and best is not None:

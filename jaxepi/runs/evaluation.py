@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxepi.config import monitors, report_checkpoint
+from jaxepi.config import dataset_source, monitors, report_checkpoint
 from jaxepi.data import check_batch_size
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
@@ -33,7 +33,7 @@ def evaluate_run(
       checkpoint: "best" or "last"; None for what config.report_checkpoint says.
 
     Returns:
-      split -> EvalResult.
+      split -> EvalResult; of several datasets <split>_<dataset> -> EvalResult, one for each.
 
     Raises:
       JaxepiError: no run, no checkpoint, no dataset, no split.
@@ -42,7 +42,7 @@ def evaluate_run(
         checkpoint = report_checkpoint(config)
     restored = restore_model(workdir, checkpoint)
     config = config if config is not None else restored.config
-    dataset = find_dataset(config)
+    dataset = find_dataset(**dataset_source(config))
     if dataset.fingerprint != restored.meta["fingerprint"]:
         say(f"note: {dataset.path} is not the dataset that {workdir} was trained on")
     task, mesh = make_task(restored.config, dataset.manifest), make_mesh(config.mesh.fsdp)
@@ -57,16 +57,19 @@ def evaluate_run(
     predict_step = functools.partial(make_evaluate_step(task, graphdef, mesh), params, rest)
     own = restored.config.dataset  # not the given config's: a run of another fold was trained on its validation split
     splits = [split] if split else [name for name in (own.validation_split, own.test_split) if name]
+    several = len(dataset.parts) > 1
+    places = {f"{name}_{part}" if several else name: (name, part) for name in splits for part in dataset.parts}
     results = {
-        name: evaluate_split(
-            predict_step, task, dataset, name, mesh, config, output=workdir / "eval" / name, step=restored.meta["step"]
+        place: evaluate_split(
+            predict_step, task, dataset.parts[part], name, mesh, config,
+            output=workdir / "eval" / place, step=restored.meta["step"],
         )
-        for name in splits
-    }
-    for name, result in results.items():
-        watched = monitors(config.monitor, task.monitor)
+        for place, (name, part) in places.items()
+    }  # fmt: skip
+    watched = [name.rpartition("/")[2] for name in monitors(config.monitor, task.monitor)]  # without a dataset's name
+    for place, result in results.items():
         values = ", ".join(f"{metric} {result.summary.get(metric, float('nan')):.4f}" for metric in watched)
-        say(f"{name}: {values}, and more in {workdir / 'eval' / name}")
+        say(f"{place}: {values}, and more in {workdir / 'eval' / place}")
     if report and jax.process_index() == 0:
         from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here
 

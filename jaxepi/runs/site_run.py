@@ -8,6 +8,7 @@ from typing import Any
 from flax import nnx
 from tqdm import tqdm
 
+from jaxepi.config import dataset_source
 from jaxepi.data import Dataset
 from jaxepi.data.open import find_dataset
 from jaxepi.data.subset import drawn
@@ -61,7 +62,7 @@ def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
             f"{workdir} is a run of {restored.config.system!r}, but this is for models of single sites; predict "
             "serves the others."
         )
-    dataset = find_dataset(config if config is not None else restored.config)
+    dataset = find_dataset(**dataset_source(config if config is not None else restored.config))
     for name in ("window", "neighbours", "cells"):
         held, wanted = dataset.manifest[name], restored.task.manifest[name]
         if held != wanted:

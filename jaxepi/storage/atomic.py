@@ -1,10 +1,11 @@
 """Files that are either complete under their name or not there."""
 
+import contextlib
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,25 +14,46 @@ import numpy as np
 from jaxepi.errors import JaxepiError
 
 
+@contextlib.contextmanager
+def replacing(path: Path, *, locked: bool = False) -> Iterator[Path]:
+    """A file beside `path`, for whatever writes files, that takes its place when the block ends well, on disk by then.
+
+    Args:
+        path: what is to be there, whole or not at all; what was there stays until then.
+        locked: no other process writes into this folder, so that one fixed name serves: a killed process then leaves at
+            most one such file, which the next write takes over. Otherwise every writer has a file of its own.
+
+    Raises:
+        OSError: as it comes; nothing is left beside `path`.
+    """
+    if locked:
+        partial = path.with_name(f".{path.name}")
+    else:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(handle)
+        partial = Path(name)
+    try:
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o644)  # a temporary file is its user's alone
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Makes `path` from what `write` puts into a binary file; the folder is made if needed.
 
     Raises:
         JaxepiError: the file cannot be written (no permission, full disk); nothing is left under the name.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as partial, open(partial, "wb") as file:
             write(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
     except OSError as problem:
         raise JaxepiError(f"Cannot write {path}: {problem.strerror or problem}; free the disk or the folder.") from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,27 +71,18 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def plain(value: Any) -> Any:
-    """Nested values with Python numbers only and None for what is not finite."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def plain(value: Any, *, strict: bool = True) -> Any:
+    """Nested values as JSON can hold them: mappings (also ConfigDict), lists, numbers of Python, texts.
 
-
-def finite(value: Any) -> Any:
-    """Replaces numbers that are not finite by None, all the way down; arrays become lists."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
+    Arrays become lists, keys texts, anything else its text. `strict` makes None of NaN and infinities, which strict
+    JSON does not have; otherwise they stay, as Python's own `json` writes and reads them.
+    """
+    if hasattr(value, "items"):
+        return {str(key): plain(item, strict=strict) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [plain(item, strict=strict) for item in value]
     if hasattr(value, "tolist"):
-        return finite(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
+        return plain(value.tolist(), strict=strict)
+    if isinstance(value, float) and strict and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)

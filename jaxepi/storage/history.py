@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-# Scalars that a training line carries beside the terms of the loss.
-NOT_A_TERM = ("loss", "gradient_norm", "learning_rate", "samples_per_second", "tracks_used")
+# What a training line carries beside the terms of the loss: these, and counts of what a term was made of, which tasks
+# call `<what>_used`.
+NOT_A_TERM = ("loss", "gradient_norm", "learning_rate", "samples_per_second")
+COUNT_ENDING = "_used"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RunHistory:
         """`loss` and each of its terms as (steps, values), missing values left out."""
         curves: dict[str, tuple[list[int], list[float]]] = {}
         for step, line in self.train.items():
-            terms = {name: value for name, value in line.get("terms", {}).items() if name not in NOT_A_TERM}
+            terms = {name: value for name, value in line.get("terms", {}).items() if _is_term(name)}
             for name, value in ({"loss": line.get("loss")} | terms).items():
                 if isinstance(value, int | float):
                     steps, values = curves.setdefault(name, ([], []))
@@ -46,6 +48,10 @@ class RunHistory:
         """Training time as last logged."""
         lines = [*self.train.values(), self.end]
         return next((line["minutes"] for line in reversed(lines) if line.get("minutes") is not None), None)
+
+
+def _is_term(name: str) -> bool:
+    return name not in NOT_A_TERM and not name.endswith(COUNT_ENDING)
 
 
 def read_log(path: Path | None) -> RunHistory:

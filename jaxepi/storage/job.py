@@ -1,7 +1,6 @@
 """A long job that writes a folder: worked on beside its place, locked, resumable only with the same arguments."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from jaxepi.errors import JaxepiError
+from jaxepi.storage.atomic import replacing
+from jaxepi.storage.lock import hold
 
 PROGRESS = "progress.json"  # of a job that goes on where it was: what of its files is good
 
@@ -23,15 +24,11 @@ def lock_folder(partial: Path) -> IO[str]:
     """
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        lock = open(partial / "lock", "w")
+        return hold(partial / "lock")
+    except BlockingIOError:
+        raise JaxepiError(f"Another process is writing {partial}; wait for it or choose another --out.") from None
     except OSError as problem:
         raise JaxepiError(f"Cannot make {partial} ({problem.strerror or problem}): choose another --out.") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise JaxepiError(f"Another process is writing {partial}; wait for it or choose another --out.") from None
-    return lock
 
 
 @contextlib.contextmanager
@@ -75,13 +72,9 @@ def fresh_folder(out: Path) -> Iterator[Path]:
 
 
 def write_durably(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a small JSON file in one step, its content on disk first; a failure is an OSError for `write_errors`."""
-    partial = path.with_name(f".{path.name}")
-    with open(partial, "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    """Replaces a small JSON file of a job that holds its folder; a failure is an OSError for `write_errors`."""
+    with replacing(path, locked=True) as partial:
+        partial.write_text(json.dumps(content, indent=1))
 
 
 def read_progress(partial: Path, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -152,8 +145,8 @@ def file_names(tracks: Sequence[str]) -> list[str]:
     return names
 
 
-def require_h5py(instead: str = "") -> Any:
-    """The package h5py; `instead` is what the sentence adds to what can be done without it.
+def require_h5py(instead: str = "", what: str = "HDF5") -> Any:
+    """The package h5py, which `what` needs; `instead` is what the sentence adds to what can be done without it.
 
     Raises:
       JaxepiError: it is not installed.
@@ -162,6 +155,6 @@ def require_h5py(instead: str = "") -> Any:
         import h5py
     except ImportError as problem:
         raise JaxepiError(
-            f"h5py is not installed and HDF5 needs it: pip install 'jaxepi[convert]'{instead}."
+            f"h5py is not installed and {what} needs it: pip install 'jaxepi[convert]'{instead}."
         ) from problem
     return h5py

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from jaxepi.errors import JaxepiError
-from jaxepi.storage.atomic import finite
+from jaxepi.storage.atomic import plain
 
 
 class RunLog:
@@ -51,7 +51,7 @@ class RunLog:
         if self._file is None:
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._file.write(json.dumps(finite({"kind": kind, "step": step, "time": now, **fields})) + "\n")
+        self._file.write(json.dumps(plain({"kind": kind, "step": step, "time": now, **fields})) + "\n")
         self._file.flush()
 
     def scalars(self, prefix: str, step: int, values: Mapping[str, Any]) -> None:

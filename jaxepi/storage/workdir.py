@@ -1,7 +1,6 @@
 """The folder of a run: its lock and its config."""
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -11,8 +10,9 @@ from typing import Any
 
 import jax
 
-from jaxepi.config import to_json
 from jaxepi.errors import JaxepiError
+from jaxepi.storage.atomic import plain, write_text
+from jaxepi.storage.lock import hold
 
 
 @contextlib.contextmanager
@@ -24,33 +24,29 @@ def locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / "lock").open("a+")
+        file = hold(workdir / "lock") if jax.process_index() == 0 else None
+    except BlockingIOError:
+        holder = (workdir / "lock").read_text().strip() or "unknown"
+        raise JaxepiError(
+            f"Another run (process {holder}) is writing to {workdir}; wait for it, stop it, or choose another "
+            "--workdir."
+        ) from None
     except OSError as problem:
         raise JaxepiError(f"Cannot write to --workdir {workdir}: {problem.strerror}.") from problem
+    if file is None:  # the first host holds the lock for all
+        yield
+        return
     with file:
-        try:
-            if jax.process_index() == 0:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise JaxepiError(
-                f"Another run (process {holder}) is writing to {workdir}; wait for it, stop it, or choose another "
-                "--workdir."
-            ) from None
-        if jax.process_index() == 0:
-            file.truncate(0)
-            file.write(f"{os.getpid()} on {platform.node()}")
-            file.flush()
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
         yield
 
 
 def keep_config(workdir: Path, config: Any, command_line: list[str]) -> str:
     """Writes workdir/config.json (first run only) and returns the config as JSON."""
-    text = json.dumps(to_json(config), indent=1, sort_keys=True)
+    text = json.dumps(plain(config, strict=False), indent=1, sort_keys=True)
     path = workdir / "config.json"
     if jax.process_index() == 0 and not path.exists():
-        partial = path.with_suffix(".json.partial")
-        partial.write_text(json.dumps({"config": json.loads(text), "command": command_line}, indent=1) + "\n")
-        partial.replace(path)
+        write_text(path, json.dumps({"config": json.loads(text), "command": command_line}, indent=1) + "\n")
     return text

@@ -15,15 +15,15 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_same_run, from_section, in_steps, monitors, report_checkpoint
-from jaxepi.data import BatchStream, Dataset, check_batch_size, device_batches
+from jaxepi.config import check_same_run, dataset_source, from_section, in_steps, monitors, report_checkpoint
+from jaxepi.data import BatchStream, Dataset, Mixture, check_batch_size, device_batches, order_of
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.evaluate.split import evaluate_split
+from jaxepi.evaluate.split import evaluate_split, joint_summary, monitored
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
-from jaxepi.storage.atomic import finite
+from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.log import RunLog, Throughput, clock, versions
 from jaxepi.storage.workdir import keep_config, locked
@@ -51,7 +51,7 @@ class Run:
         accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate
         check_batch_size(config.batch_size, self.mesh.size, accumulate, name="config.batch_size")
         check_batch_size(config.eval_batch_size, self.mesh.size, name="config.eval_batch_size")
-        self.dataset: Dataset = find_dataset(config)
+        self.dataset: Dataset | Mixture = find_dataset(**dataset_source(config))
         self.task: Task = make_task(config, self.dataset.manifest)
         self.records = self.dataset.split(config.dataset.train_split)
         if len(self.records) < config.batch_size:
@@ -59,13 +59,16 @@ class Run:
                 f"Split {config.dataset.train_split!r} of {self.dataset.path} has {len(self.records)} records, fewer "
                 f"than one batch of {config.batch_size}; lower --config.batch_size or prepare more windows."
             )
-        self.config = in_steps(config, len(self.records) // config.batch_size)
+        self.batches_per_epoch = order_of(self.records, config.batch_size).batches_per_epoch
+        self.config = in_steps(config, self.batches_per_epoch)
         self.optimizer = from_section(OptimizerConfig, self.config.optimizer, "config.optimizer")
         self.steps: Steps = make_steps(
             self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
             frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
         )  # fmt: skip
-        self.best = Best(workdir, monitors(config.monitor, self.task.monitor), config.patience)
+        self.best = Best(
+            workdir, monitors(config.monitor, monitored(self.dataset.parts, self.task.monitor)), config.patience
+        )
         self.config_json = keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep, owner=True)
@@ -87,7 +90,7 @@ class Run:
             "config": self.config_json,
             "versions": versions(),
             "fingerprint": self.dataset.fingerprint,
-            "manifest": finite({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
+            "manifest": plain({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
             "minutes": self.minutes(),
             "best": self.best.to_json(),
             "evaluated": self.evaluated,
@@ -140,7 +143,7 @@ class Run:
         self.log.line(
             f"{devices['count']} {devices['platform']} device(s) ({devices['kind']}), mesh {dict(self.mesh.shape)}; "
             f"{parameters:,} parameters; {len(self.records):,} training records, "
-            f"{len(self.records) // self.config.batch_size:,} batches of {self.config.batch_size} an epoch"
+            f"{self.batches_per_epoch:,} batches of {self.config.batch_size} an epoch"
         )
         if warning := unused_accelerator():
             self.log.line(warning)
@@ -168,13 +171,16 @@ class Run:
             return step_of(batch)
 
         try:
-            result = evaluate_split(
-                predict_step, self.task, self.dataset, self.config.dataset.validation_split, self.mesh, self.config,
-                batches=self.config.eval_batches, progress=self.log.progress,
-            )  # fmt: skip
+            results = {
+                name: evaluate_split(
+                    predict_step, self.task, part, self.config.dataset.validation_split, self.mesh, self.config,
+                    batches=self.config.eval_batches, progress=self.log.progress,
+                )
+                for name, part in self.dataset.parts.items()
+            }  # fmt: skip
         except _Abandoned:
             return "interrupted"
-        summary = {name: value for name, value in result.summary.items() if isinstance(value, int | float)}
+        summary = joint_summary(results)
         for metric in self.best.metrics:
             if metric not in summary:
                 raise JaxepiError(

@@ -18,7 +18,7 @@ def _shard(path: Path, number: int) -> Path:
 
 
 def test_records_come_back_as_written(dataset_dir: Path, benchmark: ModuleType) -> None:
-    dataset = open_dataset(dataset_dir, system="melody")
+    dataset = open_dataset(dataset_dir, kinds=("melody",))
     assert dataset.splits == {"train": 23, "valid": 5}
     assert dataset.fingerprint == "synthetic-0"
     split = dataset.split("train")
@@ -92,7 +92,7 @@ def test_missing_directory_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(
         JaxepiError, match=r"nowhere: there is no dataset here.*`python -m data_prep melody --out .*nowh"
     ):
-        open_dataset(tmp_path / "nowhere", system="melody")
+        open_dataset(tmp_path / "nowhere", kinds=("melody",))
     with pytest.raises(JaxepiError, match="no dataset here"):
         open_dataset(tmp_path)
 
@@ -109,10 +109,14 @@ def _edit_manifest(path: Path, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def test_another_system_is_refused(dataset_dir: Path) -> None:
-    _edit_manifest(dataset_dir, system="deepcpg")
-    with pytest.raises(JaxepiError, match="prepared for system 'deepcpg', but 'melody' was asked for"):
-        open_dataset(dataset_dir, system="melody")
+def test_another_kind_is_refused(dataset_dir: Path) -> None:
+    assert open_dataset(dataset_dir, kinds=("coverage", "melody")).kind == "melody", "as manifests said before kinds"
+    _edit_manifest(dataset_dir, kind="deepcpg")
+    assert open_dataset(dataset_dir).kind == "deepcpg"
+    with pytest.raises(JaxepiError, match="is of kind 'deepcpg', but 'coverage' or 'melody' was asked for"):
+        open_dataset(dataset_dir, kinds=("coverage", "melody"))
+    with pytest.raises(JaxepiError, match="is of kind 'deepcpg', but 'melody' was asked for"):
+        open_dataset(dataset_dir, kinds=("melody",))
 
 
 def test_counts_are_checked_against_the_manifest(dataset_dir: Path) -> None:
@@ -126,7 +130,12 @@ def test_counts_are_checked_against_the_manifest(dataset_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "not a JSON object"), ("3", "not a JSON object"), ('{"system": "melody"}', "'fingerprint' is missing")],
+    [
+        ("{", "not a JSON object"),
+        ("3", "not a JSON object"),
+        ('{"fingerprint": "a", "splits": {}}', "'kind' is missing"),
+        ('{"system": "melody"}', "'fingerprint' is missing"),
+    ],
 )
 def test_a_damaged_manifest_is_named(dataset_dir: Path, content: str, words: str) -> None:
     (dataset_dir / "manifest.json").write_text(content)

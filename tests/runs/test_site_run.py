@@ -201,7 +201,8 @@ def test_runs_of_other_systems_and_other_datasets_are_refused(monkeypatch):
         open_run(Path("runs/x"), None, "best")
     found = SimpleNamespace(manifest={**MANIFEST, "cells": ["a", "c"]}, path="data")
     monkeypatch.setattr(site_run, "restore_model", lambda workdir, which: SimpleNamespace(
-        task=run.task, config=ConfigDict({"system": "deepcpg"}), model=run.model))  # fmt: skip
-    monkeypatch.setattr(site_run, "find_dataset", lambda config: found)
+        task=run.task, model=run.model,
+        config=ConfigDict({"system": "deepcpg", "dataset": {"path": "data"}})))  # fmt: skip
+    monkeypatch.setattr(site_run, "find_dataset", lambda **_: found)
     with pytest.raises(JaxepiError, match=r"data has cells \['a', 'c'\], but runs/x was trained with \['a', 'b'\]"):
         open_run(Path("runs/x"), None, "best")

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from jaxepi.errors import JaxepiError
-from jaxepi.storage.atomic import plain, write_atomically, write_json, write_text
+from jaxepi.storage.atomic import plain, replacing, write_atomically, write_json, write_text
 
 
 def test_a_failing_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
@@ -41,3 +43,43 @@ def test_json_is_strict(tmp_path):
     write_json(tmp_path / "a.json", {1: np.float32("nan"), "b": [np.int64(3), float("inf"), np.array([0.5])]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"1": None, "b": [3, None, [0.5]]}
     assert plain(np.bool_(True)) is True
+
+
+def test_plain_takes_configs_arrays_and_anything_else(tmp_path):
+    config = ConfigDict(
+        {"model": {"width": 4, "rate": np.float32(0.5)}, "splits": ("a", "b"), "limit": placeholder(int)}
+    )
+    expected = {"model": {"width": 4, "rate": 0.5}, "splits": ["a", "b"], "limit": None}
+    assert plain(config) == plain(config, strict=False) == expected
+    assert plain({"path": tmp_path, "nested": ({1: np.eye(2, dtype=np.int8)},)}) == {
+        "path": str(tmp_path), "nested": [{"1": [[1, 0], [0, 1]]}],
+    }  # fmt: skip
+
+
+def test_numbers_that_are_not_finite_stay_if_asked_for():
+    kept = plain({"ceiling": np.float64("inf"), "values": np.array([np.nan, 1])}, strict=False)
+    assert kept["ceiling"] == float("inf") and np.isnan(kept["values"][0]) and kept["values"][1] == 1
+    assert json.loads(json.dumps(kept))["ceiling"] == float("inf")
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_file_takes_its_place_when_the_block_ends_well(tmp_path, locked):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(b"old")
+    with replacing(path, locked=locked) as partial:
+        np.savez(partial, a=np.arange(3))  # by path: the ending is kept, so that nothing is appended
+        assert path.read_bytes() == b"old" and partial.parent == tmp_path
+    with np.load(path) as stored:
+        assert stored["a"].tolist() == [0, 1, 2]
+    assert path.stat().st_mode & 0o777 == 0o644
+    with pytest.raises(OSError, match="full"), replacing(path, locked=locked) as partial:
+        partial.write_bytes(b"half")
+        raise OSError("full")
+    assert path.stat().st_size > 3 and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_job_left_is_taken_over(tmp_path):
+    (tmp_path / ".progress.json").write_text("hal")
+    with replacing(tmp_path / "progress.json", locked=True) as partial:
+        partial.write_text("{}")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("progress.json", "{}")]

@@ -33,6 +33,12 @@ def test_a_step_logged_twice_keeps_the_last_and_broken_lines_are_skipped(tmp_pat
     assert history.throughput() == 12 and history.minutes() == 2.5
 
 
+def test_counts_are_no_terms_of_the_loss(tmp_path):
+    terms = {"tracks": 0.5, "tracks_used": 2.0, "unused": 1.0}
+    log = [{"kind": "train", "step": 1, "loss": 0.5, "terms": terms}]
+    assert read_log(write(tmp_path / "log.jsonl", log)).series().keys() == {"loss", "tracks", "unused"}
+
+
 def test_a_loss_that_was_no_number_is_left_out(tmp_path):
     log = [{"kind": "train", "step": step, "loss": loss} for step, loss in ((1, 1.0), (2, None))]
     assert read_log(write(tmp_path / "log.jsonl", log)).series() == {"loss": ([1], [1.0])}

@@ -5,7 +5,7 @@ import pytest
 
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel import hosts as startup
-from jaxepi.storage.atomic import finite
+from jaxepi.storage.atomic import plain
 from jaxepi.storage.log import RunLog, clock
 
 
@@ -39,9 +39,9 @@ def test_wandb_is_asked_for_but_not_installed(tmp_path, monkeypatch):
         RunLog(tmp_path, {}, wandb_project="x")
 
 
-def test_clock_and_finite():
+def test_clock_and_plain():
     assert clock(59) == "0:59" and clock(3725) == "1:02:05" and clock(-3) == "0:00"
-    assert finite((1, "a", None, True)) == [1, "a", None, True]
+    assert plain((1, "a", None, True)) == [1, "a", None, True]
 
 
 def test_an_accelerator_that_is_not_used_is_told(monkeypatch):

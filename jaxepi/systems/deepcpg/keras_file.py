@@ -4,7 +4,6 @@ Layers, their names and their order are those that the original's model builders
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from jaxepi.pretrained.hdf5_files import write_keras
 from jaxepi.pretrained.table import Table, to_original
+from jaxepi.storage.atomic import write_text
 from jaxepi.systems.deepcpg import networks as networks
 from jaxepi.systems.deepcpg.model import CLASSES, LARGEST_VARIANCE, DeepCpG, DeepCpGConfig, head_kind
 from jaxepi.systems.deepcpg.weight_names import head_layer
@@ -225,9 +225,7 @@ def write_model(model: DeepCpG, path: Path, table: Table) -> bool:
         # an input layer is called as the scope of its network, and a scaled head as the unnamed layer before it
         layers.append((name, [] if layer["class_name"] in ("InputLayer", "ScaledSigmoid") else weights))
     write_keras(path, layers, {"model_config": text, "keras_version": KERAS_VERSION, "backend": "tensorflow"})
-    partial = path.with_name(f".model.json.{os.getpid()}")
-    partial.write_text(text)
-    os.replace(partial, path.with_name("model.json"))
+    write_text(path.with_name("model.json"), text)
     return True
 
 

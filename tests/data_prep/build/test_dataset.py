@@ -48,7 +48,7 @@ def test_the_directory(built):
     for split, counts in manifest["splits"].items():
         own = [index[name] for name in shards if f"-{split}." in name]
         assert len(own) == counts["shards"] and sum(map(len, own)) == counts["records"]
-    assert manifest["system"] == "melody" and manifest["value_dtype"] == "float32"
+    assert manifest["kind"] == manifest["system"] == "melody" and manifest["value_dtype"] == "float32"
     assert [entry["role"] for entry in manifest["inputs"]] == ["fasta", "track track0", "track track1", "track track2"]
     assert not list(out.parent.glob("*.tmp-*"))
 

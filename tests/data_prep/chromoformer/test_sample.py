@@ -22,7 +22,7 @@ def made(tmp_path_factory):
 def records(made):
     from jaxepi.data import open_dataset
 
-    data = open_dataset(made / "dataset", "chromoformer")
+    data = open_dataset(made / "dataset", ("chromoformer",))
     return [data.split(split)[i] for split in data.splits for i in range(data.splits[split])]
 
 

@@ -29,7 +29,7 @@ def test_same_seed_same_files(made: Path, tmp_path: Path) -> None:
 
 
 def test_every_site_of_the_tables_is_in_the_dataset_with_its_state(made: Path) -> None:
-    dataset = open_dataset(made / "dataset", "deepcpg")
+    dataset = open_dataset(made / "dataset", ("deepcpg",))
     assert dataset.manifest["cells"] == sample.cell_names()
     seen = {}
     for split in dataset.splits:

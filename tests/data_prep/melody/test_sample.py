@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
 
 
 def test_the_dataset_has_the_splits_of_the_paper(made: Path) -> None:
-    dataset = open_dataset(made / "dataset", system="melody")
+    dataset = open_dataset(made / "dataset", ("melody",))
     assert dataset.manifest["tracks"] == [track.name for track in sample.TRACKS]
     chroms = {split: {record["chrom"] for record in dataset.split(split)} for split in dataset.splits}
     assert chroms == {"train": {"chr1", "chr2", "chr3", "chr4"}, "valid": {"chr10"}, "test": {"chr8", "chr9"}}

@@ -123,8 +123,8 @@ def test_the_table_holds_what_the_dataset_knows_and_the_prediction(predictor, tm
     assert lines[0] == ["gene", "chrom", "tss", "strand", "fold", "label", "expression", "prediction"]
     assert lines[1][:7] == ["gene0", "chr1", "100000", "+", "1", "0", "0"]
     assert lines[2][:7] == ["gene1", "chr1", "100000", "-", "1", "NA", "NA"]
-    np.testing.assert_allclose([float(line[7]) for line in lines[1:]], predictor.predict(data.split(chosen.split))[:, 0, 0],
-                               atol=1e-6)  # fmt: skip
+    expected = predictor.predict(data.split(chosen.split))[:, 0, 0]
+    np.testing.assert_allclose([float(line[7]) for line in lines[1:]], expected, atol=1e-6)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["genes.tsv", "predict.json"]
     assert told["genes"] == 8 == predict_genes(predictor, chosen, tmp_path / "out", progress=False)["genes"]
     with pytest.raises(JaxepiError, match=r"holds a prediction with split fold1\+fold2, not fold1: remove it"):
