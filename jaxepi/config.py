@@ -176,7 +176,7 @@ def check_same_run(before: dict[str, Any], now: dict[str, Any], workdir: Path) -
 
     A field that one of the two does not know has its default there.
     """
-    defaults = DEFAULTS | _flat({"optimizer": plain(dataclasses.asdict(OptimizerConfig()))})
+    defaults = DEFAULTS | _flat({"optimizer": plain(dataclasses.asdict(OptimizerConfig()), strict=False)})
     old, new = defaults | _flat(before), defaults | _flat(now)
     for name in sorted(old.keys() | new.keys()):
         free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)

@@ -8,9 +8,10 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs.base import get_base
-from jaxepi.config import DEFAULTS, check_none, check_same_run, from_section, to_json
+from jaxepi.config import DEFAULTS, check_none, check_same_run, from_section
 from jaxepi.errors import JaxepiError
 from jaxepi.optimizer_config import OptimizerConfig
+from jaxepi.storage.atomic import plain
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,8 +62,8 @@ def test_monitor_and_schedule_arguments_on_the_command_line():
 
 
 def test_a_run_that_lacks_younger_fields_did_what_their_defaults_say():
-    now = to_json(given())
-    before = to_json(given())
+    now = plain(given())
+    before = plain(given())
     for field in DEFAULTS:
         del before[field]
     for field in ("nesterov", "arguments", "schedule_arguments", "clip_value", "clip_variable_norm", "clip_adaptive"):
@@ -77,5 +78,5 @@ def test_a_run_that_lacks_younger_fields_did_what_their_defaults_say():
 
 
 def test_the_defaults_of_younger_fields_are_those_of_the_base_config():
-    base = to_json(get_base())
+    base = plain(get_base())
     assert {field: base[field] for field in DEFAULTS} == DEFAULTS

@@ -10,9 +10,9 @@ import pytest
 from flax import nnx
 
 from jaxepi.errors import JaxepiError
+from jaxepi.runs.evaluation import evaluate_run
 from jaxepi.train.loop import train
 from jaxepi.trained import restore_model
-from jaxepi.verbs.eval import evaluate_run
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
