@@ -20,7 +20,7 @@ def toy(seed: int = 0, records: int = 8, *, window: int = 41, neighbours: int = 
         "class_counts": {f"cpg/{cell}": [10, 10] for cell in CELLS},
     }  # fmt: skip
     made = [_record(random, window, neighbours, number) for number in range(records)]
-    return Toy(manifest, made, {"network": "JointL2h512", "joint_hidden": 8, "hidden": 8}, {})
+    return Toy(manifest, made, {"network": "JointL1h512_CnnL1h128_FcAvg", "joint_hidden": 8, "hidden": 8}, {})
 
 
 def _record(random: np.random.Generator, window: int, neighbours: int, number: int) -> dict[str, object]:
