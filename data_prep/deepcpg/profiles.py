@@ -30,7 +30,7 @@ UNSORTED_MODES = ("error", "sort")
 STRAND_MODES = ("join", "as-is")
 _LARGEST = 2**31 - 1
 _STRETCH = 4 << 20  # bases looked at at once
-_LOOKED_AT = 1000  # sites whose sequence is checked
+_LOOKED_AT = 300  # sites whose sequence is checked
 
 # chromosome, start, end -> base codes, N outside the chromosome
 Codes = Callable[[str, int, int], np.ndarray]
@@ -114,7 +114,7 @@ def read_profile(
 
 
 def check_at_cpg(path: Path, positions: Mapping[str, np.ndarray], codes: Codes, either: bool = False) -> None:
-    """Looks at the sequence of all sites, or of 1,000 of a larger file, evenly spread; N says nothing.
+    """Looks at the sequence of all sites, or of 300 of a larger file, evenly spread; N says nothing.
 
     Args:
         path: for the sentence.
