@@ -132,7 +132,7 @@ def prepare(chosen: str, folder: Path, work: Path, arguments: argparse.Namespace
     else:
         words = {"serum": serum, "mm10": mm10}[chosen](folder, work)
     command = [sys.executable, "-m", "data_prep", "deepcpg", *words, "--regions", str(work / "splits.bed")]
-    command += ["--cpg-wlen", str(arguments.neighbours), "--dna-wlen", "1001", "--out", str(work / "dataset")]
+    command += ["--cpg-wlen", str(arguments.neighbours), "--out", str(work / "dataset")]
     subprocess.run([*command, "--no-progress"], cwd=ROOT, check=True, stdout=sys.stderr)
     return work / "dataset"
 

@@ -4,6 +4,7 @@ The only module that imports TensorFlow Datasets; TensorFlow is loaded when the 
 """
 
 import contextlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, shuffle
 
 from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
+from jaxepi.errors import JaxepiError
 
 VERSION = "1.0.0"
 _BUCKETS_USED = 256  # each is an open file while records are made
@@ -128,10 +130,19 @@ def _failed_write(error: BaseException) -> str | None:
 
 
 def beam_options(options: Iterable[str]) -> Any:
-    """Beam's options from `KEY=VALUE` words."""
+    """Beam's options from `KEY=VALUE` words. Raises JaxepiError for a value that Beam cannot read."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return PipelineOptions([f"--{option.lstrip('-')}" for option in options])
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            read = PipelineOptions([f"--{option.lstrip('-')}" for option in options])
+            read.get_all_options()  # Beam looks at a value only when it is asked for
+            return read
+    except SystemExit as error:
+        lines = told.getvalue().strip().splitlines() or ["unknown reason"]
+        reason = lines[-1].rpartition("error: ")[2]
+        raise JaxepiError(f"--beam-options cannot be read by Apache Beam ({reason}): mend or leave it out") from error
 
 
 def beam_split(recipe: Recipe, blocks: Iterable[Block], tally_file: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -186,6 +187,8 @@ def _write_with_beam(
         splits = {split: builder.beam_split(recipe, blocks, files[split]) for split, blocks in work.items()}
         try:
             made, shards = builder.write_splits(recipe, splits, folder, execution.beam_runner, options)
+        except JaxepiError as error:
+            raise JaxepiError(re.sub(r" \[while running .*\]$", "", str(error))) from error
         except (AssertionError, ValueError) as error:
             empty = [s for s, f in files.items() if f.exists() and not builder.read_tally(f).sums.get("records")]
             if empty:

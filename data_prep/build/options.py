@@ -115,7 +115,7 @@ def _check_runner(name: str) -> None:
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).partition(". Valid values")[0]
         raise JaxepiError(
             f"--beam-runner {name} is no runner that Apache Beam has here ({reason}): use DirectRunner, FlinkRunner, "
             "PortableRunner or DataflowRunner"

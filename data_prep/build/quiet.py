@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from jaxepi.errors import JaxepiError
 
+# Loggers and what they may say; Beam logs a worker's error with its traceback, and then raises it.
+_CHATTY = {"absl": logging.ERROR, "apache_beam": logging.CRITICAL}
 NEEDED = ("tensorflow_datasets", "tensorflow")
 
 
@@ -29,14 +31,16 @@ def quiet_tensorflow() -> Iterator[None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with _closed_stderr():
             import tensorflow  # noqa: F401
-    level = logging.getLogger("absl").level
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in _CHATTY}
+    for name, level in _CHATTY.items():
+        logging.getLogger(name).setLevel(level)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.getLogger("absl").setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextlib.contextmanager

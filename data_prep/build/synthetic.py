@@ -6,6 +6,7 @@ motifs around add. As the rules are known, so is the best prediction.
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,6 +243,7 @@ class Size:
 
     name: str  # without the two dashes
     default: float
+    least: float
     about: str
 
 
@@ -278,6 +280,10 @@ def run_sample(
     parser.add_argument(f"--{size.name}", dest="size", type=type(size.default), default=size.default, help=told)
     parser.add_argument("--raw-only", action="store_true", help="stop before the dataset is prepared")
     options = parser.parse_args(argv)
+    if options.seed < 0:
+        raise JaxepiError(f"--seed is {options.seed}: a whole number from 0 was expected")
+    if not size.least <= options.size < math.inf:
+        raise JaxepiError(f"--{size.name} is {options.size}: at least {size.least} was expected")
     print(f"{name}: {headline.format(options.size)} in {options.out / 'raw'}", flush=True)
     prepare(options.out, options.seed, options.size)
     if options.raw_only:

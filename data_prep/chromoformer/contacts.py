@@ -131,8 +131,8 @@ class WholeScores:
         """Raises JaxepiError if all of many scores were whole numbers."""
         if self._all_whole and self._seen >= _ENOUGH_SCORES and not self._accept:
             raise JaxepiError(
-                f"{self._path} has whole numbers only as its {self._seen} scores, which are counts rather than normalised "
-                "scores: give normalised ones (--score-column), or take them with --whole-scores accept"
+                f"{self._path} has whole numbers only as its {self._seen} scores, which are counts rather than "
+                "normalised scores: give normalised ones (--score-column), or take them with --whole-scores accept"
             )
 
 
@@ -162,10 +162,7 @@ def _score(text: str, where: str) -> float:
 
 def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Interval:
     try:
-        if len(text) == 1:
-            region = parse_interval(text[0])
-        else:
-            region = make_interval(*text)
+        region = parse_interval(text[0]) if len(text) == 1 else make_interval(*text)
     except ValueError as error:
         raise JaxepiError(f"{where} has a wrong fragment ({error}): chrom, start < end were expected") from error
     return region._replace(chrom=harmonise(region.chrom, prefix))

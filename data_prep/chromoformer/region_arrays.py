@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class RegionArrays:
         place = self._place(region)
         try:
             depth = np.load(place) if self.path.is_dir() else self._open()[str(region)]
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise JaxepiError(
                 f"gene {gene.gene_id} needs {place}, which is missing or damaged ({type(error).__name__}): extract the "
                 "array again"

@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_sample(
         "chromoformer-sample",
         argv,
-        Size("genes", 1200, "number of genes"),
+        Size("genes", 1200, 80, "number of genes"),
         about=__doc__.splitlines()[0],
         headline="{} genes",
         prepare=prepare,

@@ -23,7 +23,7 @@ from data_prep.build.options import (
 from data_prep.build.runner import available_processes
 from data_prep.deepcpg import splits as cpg_splits
 from data_prep.deepcpg.options import parser
-from data_prep.deepcpg.profiles import Reading, cell_name, read_positions
+from data_prep.deepcpg.profiles import Reading, cell_name, check_at_cpg, read_positions
 from data_prep.deepcpg.recipe import LARGEST_DISTANCE, DeepCpGRecipe, Layout, SiteTable, Statistics, shores_of
 from data_prep.deepcpg.sequences import Sequences, fasta_files, unpacked
 from data_prep.deepcpg.store import CellStore, read_cells
@@ -190,13 +190,15 @@ def make_recipe(args: argparse.Namespace, files: dict[str, Path], folder: Path) 
         check_naming(second.path, second.rows, first.path, first.rows)
     lengths = None if sequences is None else sequences.lengths
     given = read_positions(files["positions"], reading, lengths) if args.positions else None
+    if given is not None and sequences is not None:
+        check_at_cpg(files["positions"], given, sequences.codes)
     if given is not None and profiles:
         check_naming(files["positions"], given, "a profile", store.chromosomes())
     sites = cpg_splits.choose_sites(store, given, args.cpg_cov if profiles else 0, args.sites_per_chrom, args.seed)
     for chrom in args.chroms or ():
         if chrom not in sites:
             raise JaxepiError(f"--chroms names {chrom}{did_you_mean(chrom, sites)}, where no cell has a site")
-    splits = _splits(args, files, sites, store)
+    splits = _splits(args, files, sites, store, lengths)
     layout = Layout(
         window=args.dna_wlen if sequences is not None else 0,
         neighbours=args.cpg_wlen if profiles else 0,
@@ -226,10 +228,14 @@ def make_recipe(args: argparse.Namespace, files: dict[str, Path], folder: Path) 
 
 
 def _splits(
-    args: argparse.Namespace, files: dict[str, Path], sites: dict[str, np.ndarray], store: CellStore
+    args: argparse.Namespace,
+    files: dict[str, Path],
+    sites: dict[str, np.ndarray],
+    store: CellStore,
+    lengths: dict[str, int] | None,
 ) -> dict[str, SiteTable]:
     if args.regions:
-        splits = cpg_splits.split_by_regions(files["regions"], sites, args.chrom_prefix)
+        splits = cpg_splits.split_by_regions(files["regions"], sites, args.chrom_prefix, lengths)
     else:
         named = {split: getattr(args, f"{split}_chroms") for split in cpg_splits.PAPER_SPLITS}
         splits = cpg_splits.split_by_chromosome(sites, named)
@@ -257,5 +263,7 @@ def _report(built: dataset.Built) -> None:
                 "genome build, strand and whether positions count from 0 or 1 (--format, --bedgraph-base, --strands)",
                 file=sys.stderr,
             )
+    if not manifest["window"]:
+        print("without --fasta nothing checked that sites are CpGs: positions are taken as the files give them")
     total = sum(counts["records"] for counts in manifest["splits"].values())
     print(f"{total} sites of {cells} cells in {manifest['seconds']} s: {built.path}")

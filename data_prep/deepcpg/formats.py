@@ -5,6 +5,7 @@
 | tsv | chromosome, position, value | 1-based, of the C | 0 to 1 |
 | bedgraph | chromosome, start, end, value | start is 0-based | 0 to 1 |
 | bismark | chromosome, start, end, percent, methylated and unmethylated reads | 1-based, of either C | of the reads |
+| methyldackel | as bismark, under a line `track type="bedGraph"` | start is 0-based, of either C | of the reads |
 | allc | chromosome, position, strand, context, methylated, all reads, call | 1-based, of either C | of the reads |
 | bedmethyl | BED9, reads, percent (, more) | 0-based, of either C | percent of the reads |
 """
@@ -18,8 +19,10 @@ import numpy as np
 from data_prep.sources.text_blocks import TextBlock, first_line
 from jaxepi.errors import JaxepiError
 
-FORMATS = {"tsv": 3, "bedgraph": 4, "bismark": 6, "allc": 7, "bedmethyl": 11}  # and their least number of columns
-COUNTED = ("bismark", "allc", "bedmethyl")  # the files tell numbers of reads
+# Formats and their least number of columns.
+FORMATS = {"tsv": 3, "bedgraph": 4, "bismark": 6, "methyldackel": 6, "allc": 7, "bedmethyl": 11}
+COUNTED = ("bismark", "methyldackel", "allc", "bedmethyl")  # the files tell numbers of reads
+UNSTRANDED = ("bismark", "methyldackel")  # they have both strands, and do not tell which
 FORWARD, REVERSE = 0, 1
 
 
@@ -52,8 +55,8 @@ def recognise(path: Path) -> str:
     number, fields, is_bedgraph = first_line(path)
     columns = len(fields)
     signed = [text in ("+", "-", ".") for text in fields]
-    if is_bedgraph and columns == 4:
-        return "bedgraph"
+    if is_bedgraph and columns in (4, 6):  # the line above them tells that positions count from 0
+        return "bedgraph" if columns == 4 else "methyldackel"
     if columns >= 11 and signed[5]:
         return "bedmethyl"
     if columns == 7 and signed[2]:
@@ -98,12 +101,18 @@ def _share(block: TextBlock, column: int) -> np.ndarray:
     return value
 
 
-def _bedgraph(block: TextBlock, bedgraph_base: int) -> Rows:
+def _start(block: TextBlock) -> np.ndarray:
+    """0-based starts (n,) of intervals of one CpG each."""
     start = block.integers(1, "a start (a whole number)")
     size = block.integers(2, "an end (a whole number)") - start
     wrong = np.flatnonzero((size < 1) | (size > 2))
     if len(wrong):
         raise block.error(int(wrong[0]), f"an interval of {size[wrong[0]]} bp, but each line is one CpG of 1 or 2 bp")
+    return start
+
+
+def _bedgraph(block: TextBlock, bedgraph_base: int) -> Rows:
+    start = _start(block)
     position = one_based(block, 1) if bedgraph_base else start
     return plain_rows(block, position, _share(block, 3))
 
@@ -119,9 +128,17 @@ def _counted(block: TextBlock, rows: Rows, wanted: np.ndarray | None = None) -> 
 
 
 def _bismark(block: TextBlock, bedgraph_base: int) -> Rows:
+    return _with_reads(block, one_based(block, 1))
+
+
+def _methyldackel(block: TextBlock, bedgraph_base: int) -> Rows:
+    return _with_reads(block, _start(block))
+
+
+def _with_reads(block: TextBlock, position: np.ndarray) -> Rows:
     methylated = block.integers(4, "a number of methylated reads")
     total = methylated + block.integers(5, "a number of unmethylated reads")
-    rows = plain_rows(block, one_based(block, 1), methylated.astype(np.float64))
+    rows = plain_rows(block, position, methylated.astype(np.float64))
     rows.total = total.astype(np.float64)
     return _counted(block, rows)
 
@@ -161,6 +178,7 @@ PARSERS: dict[str, Callable[[TextBlock, int], Rows]] = {
     "tsv": _tsv,
     "bedgraph": _bedgraph,
     "bismark": _bismark,
+    "methyldackel": _methyldackel,
     "allc": _allc,
     "bedmethyl": _bedmethyl,
 }

@@ -9,17 +9,28 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.deepcpg.formats import COUNTED, FORMATS, PARSERS, REVERSE, Rows, one_based, plain_rows, recognise
+from data_prep.deepcpg.formats import (
+    COUNTED,
+    FORMATS,
+    PARSERS,
+    REVERSE,
+    UNSTRANDED,
+    Rows,
+    one_based,
+    plain_rows,
+    recognise,
+)
 from data_prep.sources.text_blocks import TextBlock, read_blocks
 from jaxepi.chroms import PREFIX_OPTIONS, harmonise, naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.sequence import C, G
+from jaxepi.sequence import C, G, N
 
 VALUE_MODES = ("as-is", "binary", "round")
 UNSORTED_MODES = ("error", "sort")
 STRAND_MODES = ("join", "as-is")
 _LARGEST = 2**31 - 1
 _STRETCH = 4 << 20  # bases looked at at once
+_LOOKED_AT = 300  # sites whose sequence is checked
 
 # chromosome, start, end -> base codes, N outside the chromosome
 Codes = Callable[[str, int, int], np.ndarray]
@@ -68,7 +79,7 @@ def read_profile(
         path: the file, plain or gzipped.
         reading: how.
         lengths: bases of each chromosome, harmonised names; None = not known.
-        codes: the genome; needed to tell the strands of a `bismark` file apart.
+        codes: the genome; needed to tell the strands of a `bismark` file apart, and to check that sites are CpGs.
 
     Raises:
         JaxepiError: wrong columns, a position that is no site of the genome, a value outside [0, 1] (or not binary
@@ -81,7 +92,7 @@ def read_profile(
         raise JaxepiError(
             f"{path} is a {form} file, which has no numbers of reads: leave out --min-reads {reading.min_reads}"
         )
-    exact = FORMATS[form] if form in ("tsv", "bedgraph", "bismark", "allc") else None
+    exact = FORMATS[form] if form in ("tsv", "bedgraph", "bismark", "methyldackel", "allc") else None
     parts: dict[str, list[Rows]] = {}
     previous = ""
     for block in read_blocks(path, exact):
@@ -97,7 +108,39 @@ def read_profile(
         profile.positions[chrom] = rows.position.astype(np.int32)
         profile.values[chrom] = (rows.methylated / rows.total).astype(np.float32)
         _check_binary(path, chrom, profile.values, rows, reading)
+    if codes is not None:
+        check_at_cpg(path, profile.positions, codes, reading.strands == "as-is")
     return profile
+
+
+def check_at_cpg(path: Path, positions: Mapping[str, np.ndarray], codes: Codes, either: bool = False) -> None:
+    """Looks at the sequence of all sites, or of 300 of a larger file, evenly spread; N says nothing.
+
+    Args:
+        path: for the sentence.
+        positions: sites (S,) per chromosome.
+        codes: the genome.
+        either: sites may be at the G of a CG, too.
+
+    Raises:
+        JaxepiError: if more than half of them are at no CG: build or base of positions are wrong.
+    """
+    total = sum(map(len, positions.values()))
+    step = -(-total // _LOOKED_AT)
+    looked_at, elsewhere, first = 0, 0, ""
+    for chrom, own in positions.items():
+        for site in own[::step].tolist() if step else ():
+            before, own_base, after = codes(chrom, site - 1, site + 2).tolist()
+            if own_base == N:
+                continue
+            looked_at += 1
+            if [own_base, after] != [C, G] and not (either and [before, own_base] == [C, G]):
+                elsewhere, first = elsewhere + 1, first or f"{chrom}:{site}-{site + 2}"
+    if elsewhere > looked_at / 2:
+        raise JaxepiError(
+            f"{path}: {elsewhere} of {looked_at} sites are at no CG of the FASTA, such as {first}: check genome build, "
+            "strand and whether positions count from 0 or 1 (--format, --bedgraph-base, --strands)"
+        )
 
 
 def read_positions(
@@ -181,7 +224,7 @@ def _finish(path: Path, chrom: str, rows: Rows, form: str, reading: Reading, cod
     """Order, doubles, strands and the least number of reads, for the sites of a chromosome."""
     rows = _in_order(path, chrom, rows, reading)
     if reading.strands == "join" and form in COUNTED:
-        if form == "bismark":
+        if form in UNSTRANDED:
             rows.strand = _strand_from_sequence(path, chrom, rows, codes)
         rows = _join_strands(path, chrom, rows)
     return rows.take(rows.total >= reading.min_reads) if reading.min_reads > 1 else rows

@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_sample(
         "deepcpg-sample",
         argv,
-        Size("megabases", 3.0, "size of the genome in Mb"),
+        Size("megabases", 3.0, 0.2, "size of the genome in Mb"),
         about=__doc__.splitlines()[0],
         headline=f"{len(cell_names())} cells",
         prepare=prepare,

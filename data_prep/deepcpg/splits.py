@@ -1,5 +1,6 @@
 """Which CpG sites a DeepCpG dataset has, and the split that each belongs to."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -112,15 +113,26 @@ def _without_empty(
     return {split: SiteTable(own) for split, own in tables.items() if own}
 
 
-def split_by_regions(path: Path, sites: Mapping[str, np.ndarray], prefix: str) -> dict[str, SiteTable]:
+def split_by_regions(
+    path: Path, sites: Mapping[str, np.ndarray], prefix: str, lengths: Mapping[str, int] | None = None
+) -> dict[str, SiteTable]:
     """Sites per split from a BED file whose fourth column names the split, splits in the order of the file.
 
+    Args:
+        path: the file; how many of its regions lie where no cell has a site is told on stderr.
+        sites: of the dataset, per chromosome.
+        prefix: see `jaxepi.chroms.harmonise`.
+        lengths: bases of each chromosome of the FASTA, if there is one.
+
     Raises:
-        JaxepiError: regions of two splits that overlap, or a split without a site.
+        JaxepiError: a region beyond its chromosome, regions of two splits that overlap, or a split without a site.
     """
-    lengths = {row.interval.chrom: _NO_END for row in read_bed(path, prefix)}
-    check_naming(path, lengths, _PROFILES, sites)
-    spans = regions.split_by_regions(path, lengths, prefix)
+    chroms = [row.interval.chrom for row in read_bed(path, prefix)]
+    check_naming(path, chroms, _PROFILES, sites)
+    elsewhere = sum(chrom not in sites for chrom in chroms)
+    if elsewhere:
+        print(f"warning: {elsewhere} regions of {path} lie on chromosomes where no cell has a site", file=sys.stderr)
+    spans = regions.split_by_regions(path, {chrom: (lengths or {}).get(chrom, _NO_END) for chrom in chroms}, prefix)
     tables: dict[str, dict[str, np.ndarray]] = {}
     for split, own in spans.items():
         inside = {chrom: np.zeros(len(of_chrom), bool) for chrom, of_chrom in sites.items()}
@@ -140,6 +152,8 @@ def read_annotation(path: Path, prefix: str, sites: Iterable[str], least: int = 
     """Regions of a BED file, those shorter than `least` bp extended; `sites` are the chromosomes of the dataset."""
     annotated = Intervals.of(row.interval for row in read_bed(path, prefix))
     check_naming(path, annotated.present, _PROFILES, sites)
+    if not set(annotated.present) & set(sites):
+        print(f"warning: no region of {path} lies on a chromosome where a cell has a site", file=sys.stderr)
     return annotated.extended(least)
 
 

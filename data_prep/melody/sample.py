@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_sample(
         "melody-sample",
         argv,
-        Size("megabases", 12.0, "size of the genome in Mb"),
+        Size("megabases", 12.0, 0.2, "size of the genome in Mb"),
         about=__doc__.splitlines()[0],
         headline=f"synthetic genome of {{}} Mb and {len(TRACKS)} tracks",
         prepare=prepare,

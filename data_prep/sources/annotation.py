@@ -67,6 +67,8 @@ def read_gtf(
             continue
         try:
             gene, start, end = attributes["gene_id"], int(cells[3]) - 1, int(cells[4])
+            if not gene or not 0 <= start < end:
+                raise ValueError
         except (KeyError, ValueError) as error:
             raise JaxepiError(
                 f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected"
@@ -74,7 +76,7 @@ def read_gtf(
         minus = cells[6] == "-"
         tss = Tss(harmonise(cells[0], prefix), end - 1 if minus else start, minus)
         found.setdefault(gene_name(gene, versions), []).append((start - end, tss))
-    if others == {_UNTYPED}:
+    if not found and others == {_UNTYPED}:
         raise JaxepiError(
             f"{path} has transcripts without a biotype ({', '.join(_TYPES)}), so --biotype {biotype} chooses none: use "
             "--biotype all"
@@ -90,7 +92,11 @@ def read_tss_table(path: Path, prefix: str = "as-is", versions: str = "strip") -
     """Start sites per gene in the order of the rows, from a table with the columns gene_id, chrom, start, strand."""
     found: dict[str, list[Tss]] = {}
     for number, row in read_rows(path, ("gene_id", "chrom", "start", "strand")):
-        if not row["start"].isdigit() or row["strand"] not in ("+", "-"):
+        if (
+            not (row["start"].isascii() and row["start"].isdigit())
+            or not row["gene_id"]
+            or row["strand"] not in ("+", "-")
+        ):
             raise JaxepiError(
                 f"{path} line {number} (gene {row['gene_id']}) has start {row['start']!r} and strand "
                 f"{row['strand']!r}: a 0-based position and + or - were expected"

@@ -32,6 +32,8 @@ def read_expression(path: Path, column: str | None = None, versions: str = "stri
             first, *columns = [name for name in row if name]
             column = _column(path, columns, column)
         gene, text = gene_name(row[first], versions), row[column or ""]
+        if not gene:
+            raise JaxepiError(f"{path} line {number} names no gene: an id in the column {first!r} was expected")
         try:
             value = float(text)
         except ValueError:
@@ -69,6 +71,8 @@ def read_gene_list(path: Path, versions: str = "strip") -> set[str]:
     names = [split_line(line)[0] for _, line in read_lines(path) if line.strip()]
     if names and names[0].lower() in _HEADERS:
         names = names[1:]
+    if not all(names):
+        raise JaxepiError(f"{path} has an empty cell where a gene id was expected: mend or remove the line")
     if not names:
         raise JaxepiError(f"{path} lists no gene: one gene id a line was expected")
     return {gene_name(name, versions) for name in names}

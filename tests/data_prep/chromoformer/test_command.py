@@ -253,7 +253,7 @@ def test_beam(genes, made):
         (["--resolution", "0"], "--resolution is 0"),
         (["--processes", "-1"], "--processes is -1"),
         (["--max-depth", "0"], "--max-depth is 0"),
-        (["--max-depth", "5"], "leave it out with --npy-dir"),
+        (["--max-depth", "5"], "--max-depth does nothing without --depth"),
         (["--max-neighbors", "-1"], "--max-neighbors is -1"),
         (["--beam-runner", "DirectRunner"], "choose float32 or uint16 with Beam"),
         (["--chrom-sizes", "nowhere"], "nowhere does not exist"),
@@ -351,3 +351,24 @@ def test_files_of_different_genomes(genes, refused):
     gtf.write_text(gtf.read_text().replace("chr1\tx\ttranscript\t50001\t60000", "chr1\tx\ttranscript\t50001\t95000"))
     sentence = refused(genes.files())
     assert f"gene B of {gtf} has its start site 94999 on chr1, but chr1 is 90000 bp long in" in sentence
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--biotype", "lncRNA"], "--biotype does nothing without --annotation"),
+        (["--expression-column", "x"], "--expression-column does nothing without --expression"),
+        (["--score-column", "x"], "--score-column does nothing without --contacts"),
+        (["--hic-bin", "500"], "--hic-bin does nothing without --hic"),
+        (["--min-score", "2"], "--min-score does nothing without --contacts or --hic"),
+        (["--min-score", "nan"], "--min-score is nan"),
+        (["--bam-reads", "all"], "--bam-reads does nothing without --depth"),
+        (["--gene-versions", "keep"], "--gene-versions does nothing beside --metadata"),
+        (["--overwrite", "--metadata-out", "{folder}/meta.csv"], "is an input of this command"),
+        (["--metadata-out", "{folder}/d/genes.csv"], "lies in --out"),
+    ],
+)
+def test_options_that_do_nothing_or_harm_are_refused(genes, refused, more, sentence):
+    before = (genes.folder / "meta.csv").read_bytes()
+    assert sentence in refused(genes.npy(), *[word.format(folder=genes.folder) for word in more])
+    assert (genes.folder / "meta.csv").read_bytes() == before

@@ -45,3 +45,30 @@ def test_wrong_matrices(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(JaxepiError, match="holds no matrix"):
         matrix_files(tmp_path / "empty")
+
+
+def test_counts_are_no_normalised_scores(tmp_path):
+    counts = np.arange(100.0).reshape(10, 10)
+    np.save(tmp_path / "chr1.npy", counts + counts.T)
+    sites = [[Tss("chr1", 100 * k, False) for k in range(10)]]
+    with pytest.raises(JaxepiError, match=r"chr1\.npy has whole numbers only as its 99 scores"):
+        read_matrices(matrix_files(tmp_path), 100, sites, 2.0)
+    assert len(read_matrices(matrix_files(tmp_path), 100, sites, 2.0, accept_whole=True))
+
+
+def test_damaged_matrices_are_one_sentence(folder, tmp_path):
+    files = matrix_files(folder, "add")
+    packed = files["chr3"].read_bytes()
+    for content in (packed[:-9], packed[:30] + bytes(9) + packed[39:], b"\xff\xfe\x00", b"1 2\n3\n"):
+        files["chr3"].write_bytes(content)
+        with pytest.raises(JaxepiError, match=r"chr3\.txt\.gz") as caught:
+            read_matrices(files, 100, [[Tss("chr3", 250, True)]], 2.0)
+        assert "\n" not in str(caught.value)
+    for array in (np.array([["a", "b"], ["c", "d"]]), np.eye(2, dtype=complex)):
+        np.save(files["chr1"], array)
+        with pytest.raises(JaxepiError, match=r"1\.npy holds no array of numbers"):
+            read_matrices(files, 100, SITES, 2.0)
+    with files["chr1"].open("wb") as file:
+        np.savez(file, a=np.eye(4))
+    with pytest.raises(JaxepiError, match=r"1\.npy holds no array of numbers"):
+        read_matrices(files, 100, SITES, 2.0)

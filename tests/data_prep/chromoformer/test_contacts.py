@@ -87,3 +87,28 @@ def test_table_of_fragments(tmp_path):
     path.write_text("tss\tfragment\nchr1\t\n")
     with pytest.raises(JaxepiError, match=r"f\.tsv line 2 has a wrong fragment"):
         read_tss_fragments(path)
+
+
+@pytest.mark.parametrize(
+    ("magic", "kind"), [(b"\x89HDF\r\n", "HDF5 file, such as .cool"), (b"HIC\0", "Juicer .hic file")]
+)
+def test_binary_contacts_are_called_by_their_name(tmp_path, magic, kind):
+    path = tmp_path / "c.cool"
+    path.write_bytes(magic + bytes(100))
+    with pytest.raises(JaxepiError, match=rf"c\.cool is an? {kind}, .*cooler dump --join --balanced"):
+        read_contacts(path)
+
+
+def test_counts_are_no_normalised_scores(tmp_path):
+    rows = [f"chr1\t{i}000\t{i + 1}000\tchr1\t90000\t91000\t{i}" for i in range(2, 40)]
+    with pytest.raises(JaxepiError, match=r"c\.tsv has whole numbers only as its 38 scores.* --whole-scores accept"):
+        read(tmp_path, "\n".join(rows))
+    assert len(read(tmp_path, "\n".join(rows), accept_whole=True)) == 2 * 38
+    assert len(read(tmp_path, "\n".join([*rows[:-1], rows[-1] + ".5"]))) == 2 * 38
+    assert len(read(tmp_path, "\n".join(rows[:15]))) == 2 * 15  # too few to tell
+
+
+@pytest.mark.parametrize("score", ["-1", "inf", "-inf", "high"])
+def test_scores_are_numbers_from_zero(tmp_path, score):
+    with pytest.raises(JaxepiError, match=rf"c\.tsv line 1 has the score '{score}': a number from 0 was expected"):
+        read(tmp_path, f"chr1\t10\t20\tchr1\t30\t40\t{score}\n")

@@ -32,6 +32,10 @@ class Lab:
             self.cells.append(folder / f"cell{number}.tsv")
             self.cells[-1].write_text("\n".join(lines) + "\n")
 
+    def cpgs(self, chrom):
+        codes = self.codes[chrom]
+        return np.flatnonzero((codes[:-1] == 1) & (codes[1:] == 2))
+
     def argv(self, *more, fasta=True):
         words = ["--profiles", *self.cells, "--out", self.folder / "d", "--processes", 1, "--no-progress"]
         words += ["--fasta", self.fasta, "--dna-wlen", 21] if fasta else []
@@ -110,14 +114,15 @@ def test_without_sequences(lab):
 
 def test_sites_without_cells(lab):
     positions = lab.folder / "p.tsv"
-    positions.write_text("1\t5\n1\t900\n")
+    low, high = lab.cpgs("1")[[2, 40]].tolist()
+    positions.write_text(f"1\t{low + 1}\n1\t{high + 1}\n")
     words = [w for w in lab.argv("--positions", positions, "--train-chroms", "1") if w not in map(str, lab.cells)]
     words.remove("--profiles")
     args = parser().parse_args(words)
     recipe = make_recipe(args, input_files(args), lab.folder)
     (block,) = recipe.blocks()["train"]
     (_, first), (_, second) = recipe.make_block(block).records
-    assert first["key"] == "1:4" and second["start"] == 899
+    assert first["key"] == f"1:{low}" and second["start"] == high
     assert first["state"].shape == (0, 0) and first["cell"].shape == (0,)
 
 
@@ -130,13 +135,23 @@ def test_cpg_cov_chroms_and_draws(lab):
 
 
 def test_positions_far_from_the_genome_are_told(lab, prepare):
-    """Sites that are at no CG are counted, and the user is warned."""
+    """Sites that are at no CG are counted, and the user is warned; more than half of them are an error."""
     path = lab.cells[0]
-    shifted = [line.split("\t") for line in path.read_text().splitlines()]
-    path.write_text("".join(f"{c}\t{int(p) + 1}\t{v}\n" for c, p, v in shifted))
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+
+    def shift(share):
+        rows = [(c, int(p) + (number % 10 < 10 * share), v) for number, (c, p, v) in enumerate(lines)]
+        path.write_text("".join(f"{c}\t{p}\t{v}\n" for c, p, v in rows))
+
+    shift(0.4)
     recipe = lab.recipe()
     tally = recipe.make_block(recipe.blocks()["train"][0]).tally
-    assert tally.sums["not_cpg"] > 0.2 * tally.sums["records"]
+    assert tally.sums["not_cpg"] > 0.1 * tally.sums["records"]
+    shift(1)
+    with pytest.raises(JaxepiError, match=r"cell0\.tsv: \d+ of \d+ sites are at no CG of the FASTA, such as 1:"):
+        lab.recipe()
+    status, out, err = prepare(["deepcpg", *lab.argv("--cpg-wlen", 4, fasta=False)])
+    assert status == 0 and "without --fasta nothing checked that sites are CpGs" in out
 
 
 def replace(path, number, line):
@@ -171,7 +186,7 @@ BAD = {
     ),
     "columns": (lambda lab: replace(lab.cells[0], 4, ["1 2999"]), (), "cell0.tsv line 4 has 2 column(s) where 3"),
     "unobserved": (
-        lambda lab: lab.cells[0].write_text("".join(f"1\t{i}\t1\n" for i in range(1, 9))),
+        lambda lab: lab.cells[0].write_text("".join(f"1\t{i + 1}\t1\n" for i in lab.cpgs("1")[:8])),
         (),
         "cell0.tsv: cell 'cell0' was observed at none of the",
     ),
@@ -272,3 +287,23 @@ def test_mixed_names_without_a_genome(lab):
 def test_the_module_runs(lab):
     run = subprocess.run([sys.executable, "-m", "data_prep", "deepcpg", "--help"], capture_output=True, text=True)
     assert run.returncode == 0 and "--cpg-wlen" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--max-distance", 9], "--max-distance does nothing without --cpg-wlen"),
+        (["--cpg-stats-cov", 2], "--cpg-stats-cov does nothing without --cpg-stats"),
+        (["--win-stats-wlen", 101], "--win-stats-wlen does nothing without --win-stats"),
+        (
+            ["--cpg-stats", "mean", "--diff-maximum", "truncated"],
+            "--diff-maximum does nothing without the statistic diff",
+        ),
+        (["--annotation-edges", "closed"], "--annotation-edges does nothing without --annotations"),
+        (["--seed", 3], "--seed does nothing without --sites-per-chrom or --n-bases random"),
+        (["--regions", "r.bed", "--train-chroms", 1], "--train-chroms does nothing beside --regions"),
+    ],
+)
+def test_options_that_do_nothing_are_refused(lab, prepare, more, sentence):
+    status, _, err = prepare(["deepcpg", *lab.argv(*more)])
+    assert status == 2 and sentence in err and len(err.splitlines()) == 1

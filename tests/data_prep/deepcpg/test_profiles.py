@@ -53,6 +53,8 @@ FORMATS = {
     "tsv": TSV,
     "bedgraph": "track type=bedGraph name=x\nchr1\t1\t3\t1.0\nchr1\t5\t6\t0\nchr2\t0\t1\t2.5e-1\n",
     "bismark": "chr1\t2\t2\t100.0\t3\t0\nchr1\t6\t6\t0\t0\t1\nchr2\t1\t1\t25\t1\t3\n",
+    "methyldackel": 'track type="bedGraph" description="x CpG methylation levels"\n'
+    "chr1\t1\t2\t100\t3\t0\nchr1\t5\t7\t0\t0\t1\nchr2\t0\t1\t25\t1\t3\n",
     "allc": "chr1\t2\t+\tCGT\t2\t2\t1\nchr1\t3\t-\tCGA\t1\t1\t1\nchr1\t4\t+\tCHH\t1\t1\t1\n"
     "chr1\t7\t-\tCGA\t0\t4\t0\nchr2\t1\t+\tCGC\t1\t4\t1\n",
     "bedmethyl": "chr1\t1\t2\tx\t3\t+\t1\t2\t0,0,0\t3\t100\nchr1\t5\t6\tx\t0\t+\t5\t6\t0,0,0\t0\t0\n"
@@ -251,3 +253,39 @@ def test_real_stranded_and_merged_files_agree():
     np.testing.assert_allclose(stranded.values["chr1"], merged.values["chr1"], atol=0.01)  # percentages have no digits
     codes_at = sequences.codes("chr1", 0, sequences.lengths["chr1"])
     assert (codes_at[merged.positions["chr1"]] == 1).all() and (codes_at[merged.positions["chr1"] + 1] == 2).all()
+
+
+def test_six_columns_under_a_track_line_count_from_zero(file):
+    """MethylDackel's bedGraph has the columns of Bismark's coverage file, and other positions."""
+    text = "chr1\t5\t6\t50\t1\t1\nchr1\t10\t11\t100\t2\t0\nchr1\t11\t12\t100\t2\t0\n"
+    track = 'track type="bedGraph" description="a CpG methylation levels"\n'
+    assert recognise(file(track + text)) == "methyldackel" and recognise(file(text)) == "bismark"
+    # 9 is the C of a CG, and 10 its G; 11 is the C of the next one
+    right = read_profile(file(track + "chr1\t9\t10\t50\t1\t1\nchr1\t10\t11\t100\t2\t0\n"), Reading(), LENGTHS, codes)
+    assert plain(right) == {"chr1": [(9, 0.75)]}
+    with pytest.raises(JaxepiError, match=r"cell\.x\.tsv line 2: an interval of 0 bp"):
+        read_profile(file(track + "chr1\t6\t6\t50\t1\t1\n"))
+
+
+def test_sites_at_no_cg_are_refused(file):
+    wrong = "chr1\t1\t1\nchr1\t4\t1\nchr1\t5\t1\n"
+    with pytest.raises(
+        JaxepiError, match=r"cell\.x\.tsv: 3 of 3 sites are at no CG of the FASTA, such as chr1:0-2: check"
+    ):
+        read_profile(file(wrong), Reading(), LENGTHS, codes)
+    assert read_profile(file(wrong)).positions["chr1"].tolist() == [0, 3, 4]  # without a genome nobody can tell
+    half = "chr1\t2\t1\nchr1\t3\t1\nchr1\t6\t1\nchr1\t7\t1\n"
+    assert read_profile(file(half), Reading(), LENGTHS, codes).positions["chr1"].tolist() == [1, 2, 5, 6]
+    reverse = "chr1\t3\t1\nchr1\t7\t1\n"
+    with pytest.raises(JaxepiError, match="2 of 2 sites"):
+        read_profile(file(reverse), Reading(), LENGTHS, codes)
+    assert read_profile(file(reverse), Reading(strands="as-is"), LENGTHS, codes).positions["chr1"].tolist() == [2, 6]
+
+
+def test_a_byte_order_mark_is_passed_over(file):
+    path = file(TSV)
+    for content in (path.read_bytes(), TSV.removeprefix("#comment\n").encode()):
+        path.write_bytes(b"\xef\xbb\xbf" + content)
+        assert plain(read_profile(path)) == SAME
+        path.write_bytes(gzip.compress(path.read_bytes()))
+        assert plain(read_profile(path)) == SAME

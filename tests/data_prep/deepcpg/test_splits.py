@@ -3,7 +3,7 @@ import pytest
 
 from data_prep.deepcpg.profiles import Profile
 from data_prep.deepcpg.recipe import SiteTable
-from data_prep.deepcpg.splits import check_cells, split_by_chromosome, split_by_regions
+from data_prep.deepcpg.splits import check_cells, read_annotation, split_by_chromosome, split_by_regions
 from data_prep.deepcpg.store import CellStore, save_profile
 from jaxepi.errors import JaxepiError
 
@@ -79,3 +79,15 @@ def test_a_cell_without_a_site_in_a_split(tmp_path):
     ):
         check_cells(CellStore(tmp_path, cells), splits)
     check_cells(CellStore(tmp_path, cells[:1]), splits)
+
+
+def test_regions_where_nothing_is_are_counted_and_told(tmp_path, capsys):
+    bed = tmp_path / "r.bed"
+    bed.write_text("chr1\t0\t20\ttrain\nchrUn\t0\t9\ttrain\nchrUn\t10\t12\ttest\nchr1\t30\t41\ttest\n")
+    assert set(split_by_regions(bed, SITES, "as-is", {"chr1": 50})) == {"train", "test"}
+    assert "2 regions of" in capsys.readouterr().err
+    with pytest.raises(JaxepiError, match="line 4 says chr1:30-41, but chr1 is 40 bases long"):
+        split_by_regions(bed, SITES, "as-is", {"chr1": 40})
+    bed.write_text("chrUn\t0\t9\n")
+    read_annotation(bed, "as-is", SITES)
+    assert "no region of" in capsys.readouterr().err

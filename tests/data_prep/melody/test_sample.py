@@ -149,3 +149,12 @@ def test_the_readme_states_every_rule(made: Path) -> None:
     for track in sample.TRACKS:
         for motif, effect in track.effects.items():
             assert f"| {track.name} | {track.base:+.1f} |" in text and f"{motif} {effect:+.1f}" in text
+
+
+@pytest.mark.parametrize("system", ["melody", "deepcpg", "chromoformer"])
+@pytest.mark.parametrize("value", ["-1", "0"])
+def test_sizes_and_seeds_that_make_no_sample_are_refused(prepare, tmp_path, system, value):
+    size = "--genes" if system == "chromoformer" else "--megabases"
+    for words, sentence in ((["--seed", "-1"], "--seed is -1"), ([size, value], f"{size} is {value}")):
+        status, _, err = prepare([f"{system}-sample", "--out", str(tmp_path / "s"), *words])
+        assert status == 2 and sentence in err and not (tmp_path / "s").exists()

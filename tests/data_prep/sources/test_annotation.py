@@ -59,3 +59,27 @@ def test_table_keeps_its_order(tmp_path):
 def test_versions():
     assert gene_name("ENSG01.15", "strip") == "ENSG01" == gene_name("ENSG01", "strip")
     assert gene_name("ENSG01.15", "keep") == "ENSG01.15"
+
+
+def test_transcripts_without_a_biotype_are_chosen_by_all_only(tmp_path):
+    path = tmp_path / "a.gtf"
+    path.write_text(line(1, 9, "+", "A", key="note"))
+    with pytest.raises(JaxepiError, match=r"a\.gtf has transcripts without a biotype .*: use --biotype all"):
+        read_gtf(path)
+    assert set(read_gtf(path, biotype="all")) == {"A"}
+    path.write_text(line(1, 9, "+", "A", key="note") + line(1, 9, "+", "B"))
+    assert set(read_gtf(path)) == {"B"}
+
+
+@pytest.mark.parametrize("text", [line(0, 9, "+", "A"), line(9, 5, "+", "A"), line(1, 9, "+", "")])
+def test_transcripts_without_place_or_gene(tmp_path, text):
+    (tmp_path / "a.gtf").write_text(text)
+    with pytest.raises(JaxepiError, match=r"a\.gtf line 1 lacks gene_id, start or end"):
+        read_gtf(tmp_path / "a.gtf")
+
+
+@pytest.mark.parametrize("row", ["\tchr1\t5\t+", "A\tchr1\t\t+", "A\tchr1\t²\t+", "A\tchr1\t5\t"])
+def test_empty_cells_of_a_table_of_start_sites(tmp_path, row):
+    (tmp_path / "t.tsv").write_text(f"gene_id\tchrom\tstart\tstrand\n{row}\n")
+    with pytest.raises(JaxepiError, match=r"t\.tsv line 2 \(gene A?\) has start"):
+        read_tss_table(tmp_path / "t.tsv")

@@ -53,3 +53,16 @@ def test_gene_list(tmp_path):
 def test_the_median_itself_counts_as_high():
     assert label_by_median({"A": 1.0, "B": 5.0, "C": 9.0}) == {"A": 0, "B": 1, "C": 1}
     assert label_by_median({"A": 1.0, "B": 5.0}) == {"A": 0, "B": 1}
+
+
+def test_empty_cells_are_told(tmp_path):
+    path = tmp_path / "e.tsv"
+    path.write_text("gene\tx\nA\t1\n\t2\n")
+    with pytest.raises(JaxepiError, match=r"e\.tsv line 3 names no gene: an id in the column 'gene'"):
+        read_expression(path)
+    path.write_text("gene\tx\nA\t\n")
+    with pytest.raises(JaxepiError, match=r"e\.tsv line 2 gives gene A the expression ''"):
+        read_expression(path)
+    path.write_text("A\n,x\n")
+    with pytest.raises(JaxepiError, match=r"e\.tsv has an empty cell where a gene id was expected"):
+        read_gene_list(path)
