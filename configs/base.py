@@ -3,6 +3,9 @@
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from jaxepi.config import section_of
+from jaxepi.optimizer_config import OptimizerConfig
+
 
 def get_base() -> ConfigDict:
     """A config without system, model and task; those are the experiment's."""
@@ -18,13 +21,16 @@ def get_base() -> ConfigDict:
     config.frozen = ()  # patterns of weights that are not trained, such as "dna.*"; () = all are
     # What frozen normalisation layers normalise with in training; their statistics stay as they are in both cases.
     config.frozen_statistics = "running"  # running = those statistics, as in prediction | batch = the batch's (parity)
-    config.max_minutes = placeholder(float)  # training time in this workdir, all starts together; None = no limit
+    # Training time in this workdir, all starts together, each without its first step (compilation); None = no limit.
+    config.max_minutes = placeholder(float)
     config.log_every = 50  # steps between log lines
     config.eval_every = 5_000  # steps between evaluations of the validation split; 0 = only at the end
     config.eval_batches = placeholder(int)  # batches of one evaluation during training; None = the whole split
     config.save_every = 1_000  # steps between checkpoints for resuming; 0 = only at the end
     config.keep = 2  # checkpoints for resuming that are kept; the best by `monitor` is kept besides
-    config.monitor = placeholder(str)  # validation metric that decides the best; None = the task's choice
+    # Validation metric that decides the best; None = the task's choice. Of several, "a,b" or ("a", "b"), each has a
+    # best checkpoint of its own, and the first is the one that `best` and `patience` mean.
+    config.monitor = placeholder(object)
     config.patience = placeholder(int)  # evaluations in a row without a new best that end the run; None = never
     config.profile_steps = ()  # (first, last + 1) steps to profile to workdir/profile; () = none
     config.wandb_project = placeholder(str)  # also log to this Weights & Biases project; None = no
@@ -50,20 +56,5 @@ def get_base() -> ConfigDict:
     config.dataset.tracks = ()  # names or numbers of the tracks to use; () = all
     config.dataset.readers = 4  # threads that read records on each host
 
-    config.optimizer = ConfigDict()  # fields: jaxepi.train.optimizer.OptimizerConfig
-    config.optimizer.name = "adam"  # adam | adamw | sgd
-    config.optimizer.learning_rate = 1e-3  # peak
-    config.optimizer.schedule = "constant"  # constant | cosine | exponential | step
-    config.optimizer.warmup_steps = 0  # updates of linear warm-up from 0
-    config.optimizer.decay_steps = placeholder(int)  # cosine: length, None = steps; exponential, step: per decay
-    config.optimizer.final_scale = 0.0  # end value as a fraction of the peak
-    config.optimizer.decay_rate = 0.95  # exponential, step: factor per decay_steps
-    config.optimizer.b1 = 0.9  # decay of the first moment; sgd: momentum
-    config.optimizer.b2 = 0.999  # decay of the second moment
-    config.optimizer.epsilon = 1e-8  # added to the root of the second moment
-    config.optimizer.epsilon_uncorrected = False  # adam: epsilon before the bias correction, as Keras (parity)
-    config.optimizer.weight_decay = 0.0  # adamw: decoupled decay
-    config.optimizer.clip_norm = placeholder(float)  # largest global gradient norm; None = no clipping
-    config.optimizer.accumulate = 1  # micro-batches per update
-    config.optimizer.ema_decay = placeholder(float)  # moving average of parameters, used to evaluate; None = none
+    config.optimizer = section_of(OptimizerConfig)  # every field and its comment: jaxepi/optimizer_config.py
     return config

@@ -1,12 +1,19 @@
-"""The folds of a cross-validation: parts of one dataset, each held out once while the others train."""
+"""What a config means: its sections as dataclasses, its units, its folds, and which changes a run on disk allows."""
 
 import copy
 import dataclasses
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import placeholder
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.optimizer_config import OptimizerConfig
+from jaxepi.storage.atomic import plain
 
 
 def hold_out(config: Any, fold: str) -> None:
@@ -53,13 +60,59 @@ def from_section(cls: type[D], section: Mapping[str, Any], where: str, **overrid
     for name in section:
         if name not in known:
             raise JaxepiError(f"Unknown config field {where}.{name}{did_you_mean(name, known)}.")
-    return cls(**{**dict(section), **override})
+    fields = {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in section.items()}
+    return cls(**{**fields, **override})
+
+
+def section_of(cls: type) -> ConfigDict:
+    """A section of a config with the fields and defaults of a dataclass; where None is the default, a placeholder."""
+    section = ConfigDict()
+    for field in dataclasses.fields(cls):
+        factory = field.default_factory is not dataclasses.MISSING
+        default = field.default_factory() if factory else field.default  # type: ignore[misc]
+        if default is None:
+            default = placeholder(next(kind for kind in get_args(field.type) if kind is not types.NoneType))
+        section[field.name] = default
+    return section
+
+
+class _NoneOr(flags.ArgumentParser):
+    """Reads "None" as None and leaves the rest to the parser of a type."""
+
+    def __init__(self, parser: flags.ArgumentParser):
+        super().__init__()
+        self._parser = parser
+        self.syntactic_help = parser.syntactic_help
+
+    def parse(self, argument: Any) -> Any:
+        return None if argument == "None" else self._parser.parse(argument)
+
+    def flag_type(self) -> str:
+        return self._parser.flag_type()
+
+
+# By itself ml_collections takes --config.max_minutes=None for a bad number, and would never set such a field back.
+for _kind, _parser in {int: flags.IntegerParser(), float: flags.FloatParser(), str: flags.ArgumentParser()}.items():
+    config_flags.register_flag_parser_for_type(_kind, _NoneOr(_parser))
+
+
+def check_none(config: ConfigDict, where: str = "config") -> None:
+    """Raises JaxepiError if the command line set a field to None that needs a value."""
+    for name, value in config.items(preserve_field_references=True):  # a field that may be None is a reference
+        if isinstance(value, ConfigDict):
+            check_none(value, f"{where}.{name}")
+        elif value is None:
+            raise JaxepiError(f"{where}.{name} is None, but needs a value; leave it out for that of the config.")
+
+
+def monitors(value: Any, default: str) -> tuple[str, ...]:
+    """The validation metrics that `config.monitor` names: one, several as "a,b" or a sequence; None is `default`."""
+    names = value.split(",") if isinstance(value, str) else value or ()
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip())) or (default,)
 
 
 # what `config.unit` is the unit of
 RUN_FIELDS = ("steps", "eval_every", "save_every")
-
-
 OPTIMIZER_FIELDS = ("warmup_steps", "decay_steps")
 
 
@@ -109,9 +162,22 @@ FREE_FIELDS = (
 )  # fmt: skip
 
 
+# of fields that younger versions have and configs of older runs lack; such a run did what the default says
+DEFAULTS: dict[str, Any] = {
+    "unit": "step",
+    "init_from": [],
+    "frozen": [],
+    "frozen_statistics": "running",
+}
+
+
 def check_same_run(before: dict[str, Any], now: dict[str, Any], workdir: Path) -> None:
-    """Raises JaxepiError if the config differs from the one this workdir was started with, where it matters."""
-    old, new = _flat(before), _flat(now)
+    """Raises JaxepiError if the config differs from the one this workdir was started with, where it matters.
+
+    A field that one of the two does not know has its default there.
+    """
+    defaults = DEFAULTS | _flat({"optimizer": plain(dataclasses.asdict(OptimizerConfig()), strict=False)})
+    old, new = defaults | _flat(before), defaults | _flat(now)
     for name in sorted(old.keys() | new.keys()):
         free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)
         if not free and old.get(name) != new.get(name):

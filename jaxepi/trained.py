@@ -33,16 +33,19 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
 
     Args:
       workdir: of the run.
-      which: "best" by the monitored validation metric (or the last where none was saved), or "last"; None for the one
-        that the run's config.report_checkpoint names.
+      which: "best" by the monitored validation metric (or the last where none was saved), "best_<metric>" by another
+        one of several, or "last"; None for the one that the run's config.report_checkpoint names.
 
     Raises:
       JaxepiError: no such run, no checkpoint yet, or none that can be read.
     """
     workdir = Path(workdir)
-    places = [workdir / "checkpoints"] if which == "last" else [workdir / "best", workdir / "checkpoints"]
+    places = {"last": [workdir / "checkpoints"], "best": [workdir / "best", workdir / "checkpoints"]}
+    places = places.get(which or "best", [workdir / str(which)])
     found = next((place for place in places if place.is_dir() and any(place.iterdir())), None)
     if found is None:
+        if which not in ("last", "best", None):
+            raise JaxepiError(f"{workdir} has no checkpoint {which!r}; it has {', '.join(_kept(workdir))}.")
         raise JaxepiError(
             f"No checkpoint in {workdir}; expected the --workdir of a run that has saved (it holds checkpoints/)."
         )
@@ -58,6 +61,11 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
         except Exception as problem:  # as in restore_newest
             problems.append(str(problem).strip().splitlines()[0][:160])
     raise JaxepiError(f"No checkpoint in {found} can be read ({'; '.join(problems) or 'none is complete'}).")
+
+
+def _kept(workdir: Path) -> list[str]:
+    """What `restore_model` may be asked for: the best by each monitored metric, and the last."""
+    return [*sorted(path.name for path in workdir.glob("best*")), "last"]
 
 
 def _restore_model(checkpoints: Checkpoints, step: int) -> RestoredModel:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxepi.config import monitors
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.report import plots
 from jaxepi.report.browser import browser_view
@@ -91,7 +92,7 @@ def _monitor(settings: Mapping[str, Any], history: RunHistory) -> str | None:
     logged = {name for by_step in history.evals.values() for metrics in by_step.values() for name in metrics}
     watched = (history.end.get("best") or {}).get("metric")
     wanted = [
-        settings.get("monitor"),
+        *monitors(settings.get("monitor"), watched or ""),
         watched,
         *(f"{value}_cpg_per_track_mean" for value in ("pearson", "auc", "mae")),
         *sorted(logged),

@@ -2,6 +2,7 @@
 
     workdir/checkpoints/<step>/   the last few, for resuming
     workdir/best/<step>/          the best by the monitored validation metric, for prediction
+    workdir/best_<metric>/<step>/ the best by each further metric, if several are monitored
 
 Each holds `state` (parameters, normalisation statistics, optimizer, moving average, rng, step) and `meta` (JSON: the
 input's position, the resolved config, versions, the dataset's fingerprint and description, a checksum of the state).
@@ -9,6 +10,7 @@ input's position, the resolved config, versions, the dataset's fingerprint and d
 
 import functools
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from jaxepi.errors import JaxepiError
+from jaxepi.storage.atomic import write_json
 
 Meta = dict[str, Any]
 
@@ -26,10 +29,16 @@ Meta = dict[str, Any]
 class Checkpoints:
     """The checkpoints of one run. Saving goes on in the background; `close` waits for it."""
 
-    def __init__(self, directory: Path | str, keep: int = 2):
-        """Opens (and makes) `directory`; only the newest `keep` are kept."""
+    def __init__(self, directory: Path | str, keep: int = 2, owner: bool = False):
+        """Opens (and makes) `directory`; only the newest `keep` are kept.
+
+        `owner` is for the process that holds the lock of the workdir: it removes what a kill left half-written.
+        """
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every save at length
         self.directory = Path(directory).absolute()
+        if owner and jax.process_index() == 0:
+            for partial in self.directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(partial)
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
@@ -125,7 +134,13 @@ class Checkpoints:
             if later > step:
                 self._manager.delete(later)
 
-    def close(self) -> None:
+    def describe(self, step: int, meta: Meta) -> None:
+        """Replaces the description of a step that is complete, in one move; its state stays."""
+        if jax.process_index() == 0:
+            saved = self.meta(step)
+            write_json(self.directory / str(step) / "meta" / "metadata", {**saved, **meta, "step": step})
+
+    def wait(self) -> None:
         """Waits until everything is on disk.
 
         Raises:
@@ -133,9 +148,17 @@ class Checkpoints:
         """
         try:
             self._manager.wait_until_finished()
-            self._manager.close()
         except OSError as problem:
             raise _cannot_write(self.directory, problem) from problem
+
+    def close(self) -> None:
+        """Waits until everything is on disk and lets go of the folder.
+
+        Raises:
+          JaxepiError: a save in the background failed.
+        """
+        self.wait()
+        self._manager.close()
 
 
 def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:
@@ -147,8 +170,7 @@ def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:
 
 def _path(path: tuple[Any, ...]) -> str:
     """A readable name of a leaf that does not depend on how its containers are spelled."""
-    names = (getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))) for key in path)
-    return "/".join(str(name) for name in names if str(name) != "value")
+    return jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
 
 
 def checksum(state: Any) -> int:

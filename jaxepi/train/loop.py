@@ -15,11 +15,12 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_same_run, dataset_source, from_section, in_steps, report_checkpoint
+from jaxepi.config import check_same_run, dataset_source, from_section, in_steps, monitors, report_checkpoint
 from jaxepi.data import BatchStream, Dataset, Mixture, check_batch_size, device_batches, order_of
 from jaxepi.data.open import find_dataset
-from jaxepi.errors import JaxepiError
+from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.split import evaluate_split, joint_summary, monitored
+from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.storage.atomic import plain
@@ -29,7 +30,6 @@ from jaxepi.storage.workdir import keep_config, locked
 from jaxepi.systems.registry import make_task
 from jaxepi.task import Task
 from jaxepi.train.best import Best
-from jaxepi.train.optimizer import OptimizerConfig
 from jaxepi.train.state import Steps, TrainState, make_steps
 from jaxepi.train.transfer import start_from
 
@@ -66,15 +66,17 @@ class Run:
             self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
             frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
         )  # fmt: skip
+        watched = monitors(config.monitor, monitored(self.dataset.parts, self.task.monitor))
+        self.best = Best(workdir, watched, config.patience)
         self.config_json = keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
-        self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
-        monitor = config.monitor or monitored(self.dataset.parts, self.task.monitor)
-        self.best = Best(workdir / "best", monitor, self.task.monitor_mode, config.patience)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep, owner=True)
         self.throughput = Throughput()
         self.minutes_before = 0.0
         self.started = time.monotonic()
         self.first = 0  # step at which this start began
+        self.evaluated = 0  # step of the last evaluation of the validation split
+        self.interrupted: list[int] = []  # signals that came
 
     def minutes(self) -> float:
         """Minutes of training in this workdir, earlier starts included."""
@@ -90,6 +92,7 @@ class Run:
             "manifest": plain({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
             "minutes": self.minutes(),
             "best": self.best.to_json(),
+            "evaluated": self.evaluated,
         }
 
     def restore(self) -> tuple[TrainState, int]:
@@ -110,6 +113,7 @@ class Run:
             )
         self.minutes_before = meta["minutes"]
         self.best.from_json(meta["best"])
+        self.evaluated = meta.get("evaluated", meta["step"])  # earlier versions did not tell
         self.log.record("resume", meta["step"], checkpoint=str(self.checkpoints.directory / str(meta["step"])))
         self.log.line(f"resuming from step {meta['step']} of {self.config.steps}")
         return state, meta["step"]
@@ -147,35 +151,58 @@ class Run:
             parameters=parameters, dataset={"path": str(self.dataset.path), "fingerprint": self.dataset.fingerprint},
         )  # fmt: skip
 
-    def evaluate(self, state: TrainState, step: int) -> bool:
-        """Evaluates the validation split and keeps the state if it is the best so far; False: stop early."""
+    def evaluate(self, state: TrainState, step: int) -> str | None:
+        """Evaluates the validation split and keeps the state if it is the best so far.
+
+        Returns:
+          "stopped early" if there was no new best for long enough, "interrupted" if a signal came, else None.
+
+        Raises:
+          JaxepiError: config.monitor names no validation metric.
+        """
         begin = time.monotonic()
-        predict_step = functools.partial(self.steps.evaluate, state.best_params, state.rest)
-        results = {
-            name: evaluate_split(
-                predict_step, self.task, part, self.config.dataset.validation_split, self.mesh, self.config,
-                batches=self.config.eval_batches, progress=self.log.progress,
-            )
-            for name, part in self.dataset.parts.items()
-        }  # fmt: skip
+        step_of = functools.partial(self.steps.evaluate, state.best_params, state.rest)
+
+        def predict_step(batch: Any) -> Any:
+            # Several hosts evaluate to the end: a signal does not reach all of them at the same batch.
+            if self.interrupted and jax.process_count() == 1:
+                raise _Abandoned
+            return step_of(batch)
+
+        try:
+            results = {
+                name: evaluate_split(
+                    predict_step, self.task, part, self.config.dataset.validation_split, self.mesh, self.config,
+                    batches=self.config.eval_batches, progress=self.log.progress,
+                )
+                for name, part in self.dataset.parts.items()
+            }  # fmt: skip
+        except _Abandoned:
+            return "interrupted"
         summary = joint_summary(results)
-        value = summary.get(self.best.metric)
-        if value is None:
-            raise JaxepiError(
-                f"config.monitor is {self.best.metric!r}, but the validation metrics are {sorted(summary)}."
-            )
+        for metric in self.best.metrics:
+            if metric not in summary:
+                raise JaxepiError(
+                    f"config.monitor is {metric!r}{did_you_mean(metric, summary)}, but the validation metrics are "
+                    f"{sorted(summary)}."
+                )
         self.log.record("eval", step, split=self.config.dataset.validation_split, metrics=summary)
         self.log.scalars("valid", step, summary)
-        better = self.best.update(step, value)
-        if better:
-            self.best.save(step, state, self.meta(step))
-        self.log.line(f"step {step}: valid {self.best.metric} {value:.4f}{' (best so far)' if better else ''}")
+        self.evaluated, better = step, self.best.update(step, summary)
+        self.best.save(better, step, state, self.meta(step))
+        told = (f"{name} {summary[name]:.4f}{' (best so far)' * (name in better)}" for name in self.best.metrics)
+        self.log.line(f"step {step}: valid {', '.join(told)}")
         self.throughput.pause(time.monotonic() - begin)
-        return not self.best.out_of_patience()
+        return "stopped early" if self.best.out_of_patience() else None
 
     def save(self, state: TrainState, step: int) -> None:
+        """Saves for resuming; where this start began only what is told about the state has changed."""
         begin = time.monotonic()
-        self.checkpoints.save(step, state, self.meta(step))
+        self.best.wait()  # a checkpoint never names a best that is not on disk
+        if step > self.first:
+            self.checkpoints.save(step, state, self.meta(step))
+        else:
+            self.checkpoints.describe(step, self.meta(step))
         self.throughput.pause(time.monotonic() - begin)
 
     def report_step(self, step: int, scalars: dict[str, jax.Array]) -> None:
@@ -225,18 +252,22 @@ class Run:
             readers=config.dataset.readers, start=step,
         )  # fmt: skip
         reason, pending, first = "finished", None, self.first
-        with interrupts() as interrupted, contextlib.closing(stream), _batches(stream, self.mesh) as batches:
+        with interrupts() as self.interrupted, contextlib.closing(stream), _batches(stream, self.mesh) as batches:
             self.log.progress("compiling the training step" if step < config.steps else "nothing left to train")
             while True:
                 # The newest loss is looked at before anything that would keep its state for good.
-                last = self._last_reason(step, interrupted)
-                due_eval = (last or due(step, config.eval_every, first)) and last != "interrupted" and step > first
-                due_save = (last or due(step, config.save_every, first)) and step > first
+                last = self._last_reason(step)
+                # An interrupt saves at once. What it leaves out, the next start makes up for: hence `evaluated`.
+                every = 1 if last else config.eval_every
+                due_eval = last != "interrupted" and due(step, every, self.evaluated)
+                due_save = due(step, 1 if last else config.save_every, first)
                 if pending and (due_eval or due_save):
                     self.report_step(*pending)
                     pending = None
-                if due_eval and not self.evaluate(state, step):
-                    last, due_save = last or "stopped early", True
+                if due_eval:
+                    stopped = self.evaluate(state, step)
+                    last = stopped if stopped == "interrupted" else last or stopped
+                    due_save = due_save or bool(last) or step == first
                 if due_save:
                     self.save(state, step)
                 if last:
@@ -252,22 +283,24 @@ class Run:
                     self.report_step(*pending)
                 pending = (step, scalars)
                 if step == first + 1:
-                    scalars["loss"].block_until_ready()  # compilation is not throughput
+                    scalars["loss"].block_until_ready()  # compilation is not throughput, nor training time
                     self.throughput.read()
+                    self.started = time.monotonic()
         self.finish(state, step, reason)
         return reason
 
-    def _last_reason(self, step: int, interrupted: list[int]) -> str | None:
+    def _last_reason(self, step: int) -> str | None:
         """Why the run ends here, or None. Hosts must agree on clocks and signals, so they compare."""
-        if step >= self.config.steps:
-            return "finished"
+        over = "finished" if step >= self.config.steps else "stopped early" if self.best.out_of_patience() else None
         limit = self.config.max_minutes
-        local = 1 if interrupted else 2 if limit is not None and self.minutes() >= limit else 0
+        local = 2 if self.interrupted else 1 if limit is not None and self.minutes() >= limit else 0
         if jax.process_count() > 1:
-            if step % HOSTS_COMPARE_EVERY:
+            if not over and step % HOSTS_COMPARE_EVERY:
                 return None
             local = int(multihost_utils.process_allgather(jax.numpy.asarray(local)).max())
-        return (None, "interrupted", "out of time")[local]
+        if local == 2:
+            return "interrupted"
+        return over or ("out of time" if local else None)
 
     def finish(self, state: TrainState, step: int, reason: str) -> None:
         """Waits for the checkpoints and writes the closing line."""
@@ -302,8 +335,13 @@ def train(config: Any, workdir: Path) -> str:
                 run.checkpoints.close()
 
 
+class _Abandoned(Exception):
+    """A signal came while the validation split was being evaluated."""
+
+
 def due(step: int, every: int | None, first: int) -> bool:
-    """Whether something that happens every `every` steps is due; not at the step where this start began."""
+    """Whether something that happens every `every` steps is due; not at the step `first` where it was done last, or
+    where this start began."""
     return bool(every) and step > first and step % every == 0
 
 

@@ -1,6 +1,5 @@
-"""Optimizers and learning-rate schedules by name (optax)."""
+"""Optimizers by name (optax), and what is done to the gradient before them."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,83 +7,88 @@ import jax.numpy as jnp
 import optax
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.optimizer_config import OptimizerConfig
+from jaxepi.train.schedules import call, make_schedule
 
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """Section `config.optimizer`. Steps are optimizer updates."""
-
-    name: str = "adam"  # adam | adamw | sgd
-    learning_rate: float = 1e-3  # peak learning rate
-    schedule: str = "constant"  # constant | cosine (linear warm-up, then cosine) | exponential | step (warm-up, decay)
-    warmup_steps: int = 0  # updates of linear warm-up from 0
-    decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential, step: per decay
-    final_scale: float = 0.0  # cosine: end value / peak; exponential, step: never below this times peak
-    decay_rate: float = 0.95  # exponential, step: factor per decay_steps; step applies it at once, not bit by bit
-    b1: float = 0.9  # decay of the first moment (sgd: momentum)
-    b2: float = 0.999  # decay of the second moment
-    epsilon: float = 1e-8  # added to the root of the second moment
-    # adam: add epsilon to the root of the second moment before its bias correction, as Keras does (parity)
-    epsilon_uncorrected: bool = False
-    weight_decay: float = 0.0  # adamw only, decoupled
-    clip_norm: float | None = None  # largest global norm of the gradient; None = no clipping
-    accumulate: int = 1  # micro-batches per update; the gradient is the mean over them
-    ema_decay: float | None = None  # moving average of the parameters, used by evaluation; None = none
-
-
-def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate as a function of the update.
-
-    Raises:
-      JaxepiError: unknown name, or a length that does not fit.
-    """
-    peak, warmup = config.learning_rate, config.warmup_steps
-    if config.schedule == "constant":
-        after: optax.Schedule = optax.constant_schedule(peak)
-    elif config.schedule == "cosine":
-        length = (config.decay_steps or steps) - warmup
-        if length <= 0:
-            raise JaxepiError(
-                f"config.optimizer.warmup_steps is {warmup}, but must be below the {config.decay_steps or steps} "
-                "steps of the cosine schedule."
-            )
-        after = optax.cosine_decay_schedule(peak, length, alpha=config.final_scale)
-    elif config.schedule in ("exponential", "step"):
-        if not config.decay_steps:
-            raise JaxepiError(f"config.optimizer.decay_steps must be set for the {config.schedule} schedule.")
-        after = optax.exponential_decay(
-            peak,
-            config.decay_steps,
-            config.decay_rate,
-            staircase=config.schedule == "step",
-            end_value=config.final_scale * peak,
-        )
-    else:
-        raise _unknown("schedule", config.schedule, ("constant", "cosine", "exponential", "step"))
-    if not warmup:
-        return after
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+# optimizer -> optax's arguments and the fields of the config that they are; one without takes config.arguments alone
+OPTIMIZERS: dict[str, dict[str, str]] = {
+    "adam": {"b1": "b1", "b2": "b2", "eps": "epsilon", "nesterov": "nesterov"},
+    "adamw": {"b1": "b1", "b2": "b2", "eps": "epsilon", "nesterov": "nesterov", "weight_decay": "weight_decay"},
+    "sgd": {"momentum": "b1", "nesterov": "nesterov"},
+    **{name: {} for name in ("nadam", "nadamw", "lion", "adagrad", "rmsprop", "lamb", "adabelief", "muon")},
+}
+_MOMENTS = ("b1", "b2", "nesterov", "epsilon", "epsilon_uncorrected", "weight_decay")
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The chain clip → optimizer with its schedule.
 
     Raises:
-      JaxepiError: unknown name.
+      JaxepiError: unknown name, or arguments that the optimizer does not take.
     """
-    rate = make_schedule(config, steps)
-    if config.name == "adam":
-        core = optax.adam(rate, config.b1, config.b2, config.epsilon)
-        if config.epsilon_uncorrected:
-            scale = scale_by_keras_adam(config.b1, config.b2, config.epsilon)
-            core = optax.chain(scale, optax.scale_by_learning_rate(rate))
-    elif config.name == "adamw":
-        core = optax.adamw(rate, config.b1, config.b2, config.epsilon, weight_decay=config.weight_decay)
-    elif config.name == "sgd":
-        core = optax.sgd(rate, momentum=config.b1 or None)
-    else:
-        raise _unknown("name", config.name, ("adam", "adamw", "sgd"))
-    return core if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), core)
+    if config.name not in OPTIMIZERS:
+        raise JaxepiError(
+            f"config.optimizer.name is {config.name!r}{did_you_mean(config.name, OPTIMIZERS)}; known are "
+            f"{tuple(OPTIMIZERS)}."
+        )
+    clips, core = _clips(config), _core(config, make_schedule(config, steps))
+    return optax.chain(*clips, core) if clips else core
+
+
+def _core(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """The optimizer behind its name.
+
+    Raises:
+      JaxepiError: fields that it does not read, or arguments that it does not take.
+    """
+    if config.name == "adam" and config.epsilon_uncorrected:
+        if config.nesterov or config.arguments:
+            raise JaxepiError(
+                "config.optimizer.epsilon_uncorrected is Keras's plain Adam, which has neither nesterov nor arguments; "
+                "leave them out, or set epsilon_uncorrected to False."
+            )
+        scale = scale_by_keras_adam(config.b1, config.b2, config.epsilon)
+        return optax.chain(scale, optax.scale_by_learning_rate(rate))
+    fields = OPTIMIZERS[config.name]
+    if not fields:
+        default = OptimizerConfig()
+        for field in _MOMENTS:
+            if getattr(config, field) != getattr(default, field):
+                raise JaxepiError(
+                    f"config.optimizer.{field} is {getattr(config, field)!r}, which {config.name} does not read; its "
+                    "arguments are those of optax, in config.optimizer.arguments."
+                )
+    for argument, field in {"learning_rate": "learning_rate", **fields}.items():
+        if argument in config.arguments:
+            raise JaxepiError(
+                f"config.optimizer.arguments has {argument!r}, which for {config.name} is config.optimizer.{field}; "
+                "set it there."
+            )
+    filled = {"learning_rate": rate, **{argument: getattr(config, field) for argument, field in fields.items()}}
+    if config.name == "sgd":
+        filled["momentum"] = config.b1 or None  # without momentum there is no buffer for it
+    make = getattr(optax, config.name, None) or getattr(optax.contrib, config.name)
+    return call(make, f"optax's {config.name}", "arguments", filled, config.arguments)
+
+
+def _clips(config: OptimizerConfig) -> list[optax.GradientTransformation]:
+    """What config.clip_* asks for, in the order of the fields."""
+    clips = {
+        optax.clip: config.clip_value,
+        clip_by_variable_norm: config.clip_variable_norm,
+        optax.clip_by_global_norm: config.clip_norm,
+        optax.adaptive_grad_clip: config.clip_adaptive,
+    }
+    return [clip(limit) for clip, limit in clips.items() if limit is not None]
+
+
+def clip_by_variable_norm(max_norm: float) -> optax.GradientTransformation:
+    """Clips each variable's gradient g by itself, as Keras's `clipnorm`: g * max_norm / max(|g|, max_norm)."""
+
+    def clip(gradient: jax.Array, _: Any) -> jax.Array:
+        return gradient * (max_norm / jnp.maximum(jnp.linalg.norm(gradient.ravel()), max_norm))
+
+    return optax.stateless_with_tree_map(clip)
 
 
 def scale_by_keras_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
@@ -100,7 +104,3 @@ def scale_by_keras_adam(b1: float, b2: float, epsilon: float) -> optax.GradientT
         return jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + epsilon), state.mu, state.nu), state
 
     return optax.GradientTransformation(plain.init, update)
-
-
-def _unknown(field: str, value: str, known: tuple[str, ...]) -> JaxepiError:
-    return JaxepiError(f"config.optimizer.{field} is {value!r}{did_you_mean(value, known)}; known are {known}.")

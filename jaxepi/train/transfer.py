@@ -29,8 +29,7 @@ def matches(path: str, patterns: Sequence[str]) -> bool:
 
 def weight_path(path: tuple[Any, ...]) -> str:
     """ "dna.convs.0.kernel" from the path of a leaf in a state."""
-    names = (getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path)
-    return ".".join(str(name) for name in names if str(name) != "value")
+    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
 
 
 def trainable(state: Any, frozen: Sequence[str]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import flags, logging
 
+from jaxepi.config import check_none
 from jaxepi.errors import JaxepiError, did_you_mean
 
 
@@ -62,6 +63,7 @@ def read_config(flag: Any) -> Any:
         config = flag.value
         if config is not None:
             config.keys()  # a missing file shows at the first use
+            check_none(config)
         return config
     except OSError as problem:
         missing = re.search(r"No such file or directory: '([^']+)'", str(problem))

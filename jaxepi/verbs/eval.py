@@ -8,15 +8,14 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxepi.config import dataset_source, report_checkpoint
+from jaxepi.config import dataset_source, monitors, report_checkpoint
 from jaxepi.data import check_batch_size
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.result import EvalResult
-from jaxepi.evaluate.split import evaluate_split
+from jaxepi.evaluate.split import evaluate_split, own_metric
 from jaxepi.evaluate.step import make_evaluate_step
 from jaxepi.parallel.mesh import make_mesh, state_shardings
-from jaxepi.report.expectation import expectation
 from jaxepi.systems.registry import make_task
 from jaxepi.trained import restore_model
 
@@ -66,10 +65,10 @@ def evaluate_run(
         )
         for place, (name, part) in places.items()
     }  # fmt: skip
-    monitor = (config.monitor or task.monitor).rpartition("/")[2]  # without the name of a dataset
+    watched = [own_metric(metric) for metric in monitors(config.monitor, task.monitor)]
     for place, result in results.items():
-        value = result.summary.get(monitor, float("nan"))
-        _say(f"{place}: {monitor} {value:.4f}, and more in {workdir / 'eval' / place}")
+        values = ", ".join(f"{metric} {result.summary.get(metric, float('nan')):.4f}" for metric in watched)
+        _say(f"{place}: {values}, and more in {workdir / 'eval' / place}")
     if report and jax.process_index() == 0:
         from jaxepi.report.expectation import expectation
         from jaxepi.report.run_report import write_report  # matplotlib is slow to import, and only needed here

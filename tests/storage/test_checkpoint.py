@@ -7,7 +7,6 @@ import pytest
 
 from jaxepi.errors import JaxepiError
 from jaxepi.storage.checkpoint import Checkpoints, checksum
-from jaxepi.train.best import Best
 from jaxepi.trained import restore_model
 
 
@@ -114,41 +113,23 @@ def test_a_folder_without_a_run_is_told(tmp_path):
         restore_model(tmp_path)
 
 
-def test_best_keeps_the_best_and_ties_keep_the_earlier(tmp_path):
-    best = Best(tmp_path / "best", "auc", "max", patience=2)
-    assert best.update(1, 0.5) and not best.update(2, 0.5) and not best.update(3, float("nan"))
-    assert best.out_of_patience() and best.step == 1
-    assert best.update(4, 0.6) and not best.out_of_patience()
-    best.save(4, state(4.0), {})
-    assert best.update(5, 0.7)
-    best.save(5, state(5.0), {})
-    best.close()
-    assert Checkpoints(tmp_path / "best").steps() == [5]
+def test_what_a_kill_left_half_written_goes_when_the_holder_of_the_lock_opens_the_folder(saved):
+    for name in ("30.orbax-checkpoint-tmp", "30.orbax-checkpoint-tmp-1700000000"):
+        (saved / name / "state").mkdir(parents=True)
+        (saved / name / "state" / "d").write_bytes(b"half")
+    assert Checkpoints(saved).steps() == [20, 10]  # a reader leaves alone what another process may be writing
+    assert len(list(saved.glob("30*"))) == 2
+    checkpoints = Checkpoints(saved, owner=True)
+    assert checkpoints.steps() == [20, 10] and not list(saved.glob("30*"))
+    checkpoints.save(30, state(30.0), {})
+    checkpoints.close()
+    assert Checkpoints(saved).steps() == [30, 20]
 
 
-def test_best_by_the_smallest_and_after_a_resume(tmp_path):
-    first = Best(tmp_path / "best", "loss", "min")
-    assert first.update(1, 2.0) and first.update(2, 1.0)
-    first.save(2, state(2.0), {})
-    first.close()
-    again = Best(tmp_path / "best", "loss", "min")
-    again.from_json({"metric": "loss", "value": 2.0, "step": 1, "since": 0})
-    assert not again.update(2, 3.0) and again.update(3, 1.5)
-    again.save(3, state(3.0), {})
-    again.close()
-    assert Checkpoints(tmp_path / "best").steps() == [3]
-    with pytest.raises(JaxepiError, match="'maximum', but must be 'max' or 'min'"):
-        Best(tmp_path / "best", "loss", "maximum")
-
-
-def test_a_best_ahead_of_the_resumed_step_is_met_again(tmp_path):
-    ahead = Best(tmp_path / "best", "auc", "max")
-    ahead.update(9, 0.9)
-    ahead.save(9, state(9.0), {})
-    ahead.close()
-    resumed = Best(tmp_path / "best", "auc", "max")
-    resumed.from_json({"metric": "auc", "value": None, "step": None, "since": 0})
-    assert resumed.update(6, 0.6)
-    resumed.save(6, state(6.0), {})
-    resumed.close()
-    assert Checkpoints(tmp_path / "best").steps() == [6]
+def test_a_description_is_replaced_and_the_state_stays(saved):
+    checkpoints = Checkpoints(saved)
+    checkpoints.describe(20, {"note": "told anew", "evaluated": 20})
+    checkpoints.close()
+    restored, meta = Checkpoints(saved).restore_newest(abstract(), warn=pytest.fail)
+    np.testing.assert_array_equal(restored["w"], 20.0)
+    assert meta["note"] == "told anew" and meta["evaluated"] == meta["step"] == 20

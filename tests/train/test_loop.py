@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -17,7 +18,8 @@ from jaxepi.config import check_same_run
 from jaxepi.errors import JaxepiError
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.workdir import locked
-from jaxepi.train.loop import due, train
+from jaxepi.train import loop
+from jaxepi.train.loop import Run, due, train
 from jaxepi.trained import restore_model
 
 ROOT = Path(__file__).parents[2]
@@ -198,13 +200,142 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(co
     assert max(Checkpoints(other / "checkpoints").steps(), default=0) <= 1
 
 
+@pytest.fixture
+def traced_once(monkeypatch):
+    """Several starts of one run in this process share their compiled steps."""
+    make_steps, made = loop.make_steps, []
+
+    def make(*arguments, **options):
+        made.append(make_steps(*arguments, **options) if not made else made[0])
+        return made[0]
+
+    monkeypatch.setattr(loop, "make_steps", make)
+
+
+@pytest.mark.usefixtures("compiled_quickly", "traced_once")
 def test_early_stopping_and_time_limit(config, tmp_path):
     config.steps, config.eval_every, config.patience = 200, 2, 2
     config.optimizer.learning_rate = 0.0
     assert train(config, tmp_path / "patience") == "stopped early"
     assert records(tmp_path / "patience", "end")[-1]["step"] == 6
+    assert train(config, tmp_path / "patience") == "stopped early"  # again the same command: nothing is left to do
+    assert records(tmp_path / "patience", "end")[-1]["step"] == 6
     config.patience, config.eval_every, config.max_minutes = None, 0, 1e-6
     assert train(config, tmp_path / "time") == "out of time"
+
+
+@pytest.mark.usefixtures("compiled_quickly")
+def test_each_monitored_metric_keeps_its_best_which_is_on_disk_before_a_checkpoint_names_it(
+    config, tmp_path, monkeypatch
+):
+    error, auc = "mae_cpg_flat", "auc_cpg_per_track_mean"
+    config.monitor, config.steps, config.eval_every, config.save_every = f"{error},{auc}", 6, 1, 1
+    named, save = [], Checkpoints.save
+
+    def spy(self, step, state, meta):
+        if self.directory.name == "checkpoints":
+            best = {"best": meta["best"]["step"], f"best_{auc}": meta["best"]["others"][auc]["step"]}
+            named.append({name: (tmp_path / name / str(at)).is_dir() for name, at in best.items()})
+        save(self, step, state, meta)
+
+    monkeypatch.setattr(Checkpoints, "save", spy)
+    assert train(config, tmp_path) == "finished"
+    assert named == [{"best": True, f"best_{auc}": True}] * 6
+    values = {line["step"]: line["metrics"] for line in records(tmp_path, "eval")}
+    smallest, largest = min(values, key=lambda s: values[s][error]), max(values, key=lambda s: values[s][auc])
+    assert restore_model(tmp_path, "best").meta["step"] == records(tmp_path, "end")[-1]["best"]["step"] == smallest
+    assert restore_model(tmp_path, f"best_{auc}").meta["step"] == largest
+    with pytest.raises(JaxepiError, match=f"no checkpoint 'best_x'; it has best, best_{auc}, last"):
+        restore_model(tmp_path, "best_x")
+
+
+@pytest.mark.usefixtures("compiled_quickly", "traced_once")
+def test_sigterm_saves_at_once_and_what_it_left_out_is_evaluated_once_by_the_next_start(config, tmp_path, monkeypatch):
+    config.steps, config.eval_every, config.save_every = 4, 2, 0
+    config.optimizer.schedule = "constant"
+    evaluate_split, asked = loop.evaluate_split, []
+
+    def start(*, signal_at_evaluation=None) -> tuple[str, list[int], list[int]]:
+        """How it ended, the steps that were evaluated so far, and those that can be resumed from."""
+        calls = iter(range(1, 99))
+
+        def evaluate(*arguments, **options):
+            asked.append(next(calls))
+            if asked[-1] == signal_at_evaluation:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return evaluate_split(*arguments, **options)
+
+        monkeypatch.setattr(loop, "evaluate_split", evaluate)
+        reason = train(config, tmp_path)
+        evaluated = [line["step"] for line in records(tmp_path, "eval")]
+        return reason, evaluated, Checkpoints(tmp_path / "checkpoints").steps()
+
+    assert start(signal_at_evaluation=1) == ("interrupted", [], [2])
+    (tmp_path / "best" / "9.orbax-checkpoint-tmp").mkdir(parents=True)  # as a kill leaves it
+    (tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp").mkdir()
+    assert start(signal_at_evaluation=2) == ("interrupted", [2], [4, 2])
+    assert not list(tmp_path.rglob("*.orbax-checkpoint-tmp"))
+    assert start() == ("finished", [2, 4], [4, 2])
+    assert start() == ("finished", [2, 4], [4, 2])
+    config.steps = 2  # fewer than were done
+    assert start() == ("finished", [2, 4], [4, 2])
+    meta = Checkpoints(tmp_path / "checkpoints").meta(4)
+    assert meta["evaluated"] == 4 and meta["best"]["step"] == records(tmp_path, "end")[-1]["best"]["step"]
+    assert restore_model(tmp_path, "best").meta["step"] == meta["best"]["step"]
+
+
+@pytest.mark.parametrize(
+    ("step", "signals", "limit", "out_of_patience", "reason"),
+    [
+        (4, [15], None, False, "interrupted"),
+        (2, [15], 0.5, True, "interrupted"),
+        (4, [], 0.5, False, "finished"),
+        (9, [], None, False, "finished"),
+        (2, [], 0.5, False, "out of time"),
+        (2, [], 0.5, True, "stopped early"),
+        (2, [], None, False, None),
+    ],
+)
+def test_why_a_run_ends(step, signals, limit, out_of_patience, reason):
+    run = SimpleNamespace(
+        config=SimpleNamespace(steps=4, max_minutes=limit), interrupted=signals, minutes=lambda: 1.0,
+        best=SimpleNamespace(out_of_patience=lambda: out_of_patience),
+    )  # fmt: skip
+    assert Run._last_reason(run, step) == reason
+
+
+@pytest.mark.usefixtures("compiled_quickly", "traced_once")
+def test_a_run_of_an_earlier_version_goes_on(config, tmp_path):
+    """It knows neither fields that came later nor which step was evaluated last."""
+    config.steps, config.save_every, config.eval_every, config.optimizer.schedule = 2, 1, 0, "constant"
+    train(config, tmp_path)
+    younger = ("unit", "init_from", "frozen", "frozen_statistics", "report_checkpoint")
+    optimizer = ("nesterov", "arguments", "schedule_arguments", "clip_value", "clip_variable_norm", "clip_adaptive")
+
+    def forget(saved: dict) -> dict:
+        kept = {name: value for name, value in saved.items() if name not in younger}
+        return kept | {"optimizer": {k: v for k, v in saved["optimizer"].items() if k not in optimizer}}
+
+    for path in (tmp_path / "checkpoints").glob("*/meta/metadata"):
+        meta = json.loads(path.read_text())
+        meta["config"] = json.dumps(forget(json.loads(meta["config"])))
+        del meta["evaluated"], meta["best"]["others"]
+        path.write_text(json.dumps(meta))
+    told = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**told, "config": forget(told["config"])}))
+    config.steps = 4
+    assert train(config, tmp_path) == "finished"
+    assert [line["step"] for line in records(tmp_path, "resume")] == [2]
+    config.frozen_statistics, config.steps = "batch", 6
+    with pytest.raises(JaxepiError, match="frozen_statistics is 'batch', but .* was started with 'running'"):
+        train(config, tmp_path)
+
+
+def test_an_unknown_monitor_is_told_before_training(config, tmp_path):
+    config.monitor = "aux_cpg_flat"
+    with pytest.raises(JaxepiError, match=r"config.monitor is 'aux_cpg_flat' \(did you mean 'auc'"):
+        train(config, tmp_path)
+    assert not (tmp_path / "log.jsonl").exists() and not (tmp_path / "config.json").exists()
 
 
 def test_too_few_records_unknown_fields_and_missing_data_are_told(config, tmp_path):

@@ -67,7 +67,11 @@ def residual_run(frozen, statistics, accumulate=1):
     state = dataclasses.replace(state, rest=rest)
     random = np.random.default_rng(0)
     records = [
-        {"sequence": random.integers(0, 4, 41).astype(np.uint8), "cell": np.array([0]), "value": np.array([i % 2])}
+        {
+            "sequence": random.integers(0, 4, 41).astype(np.uint8),
+            "cell": np.array([0]),
+            "value": np.array([int(i % 3 == 0)]),
+        }
         for i in range(8)
     ]
     batch = task.collate(records)

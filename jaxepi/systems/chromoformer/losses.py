@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array, counts: jax.Array) -> jax.Array:
@@ -17,8 +18,7 @@ def cross_entropy(logits: jax.Array, label: jax.Array, counts: jax.Array) -> jax
 
 def cross_entropies(logits: jax.Array, label: jax.Array) -> jax.Array:
     """Cross-entropy of each gene (B,)."""
-    log_p = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_p, (label > 0).astype(jnp.int32)[:, None], axis=-1)[:, 0]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, (label > 0).astype(jnp.int32))
 
 
 def squared_error(value: jax.Array, target: jax.Array, counts: jax.Array) -> jax.Array:

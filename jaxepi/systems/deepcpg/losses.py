@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxepi.errors import JaxepiError
 from jaxepi.systems.deepcpg.model import DeepCpGOutputs, head_kind, unit_slices
@@ -51,15 +52,10 @@ class LossRules:
         return "squared" if words[0] == "bulk" or words[-1] in squared else "binary"
 
 
-def binary_cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
-    """Per element, stable for large logits; labels may be fractions."""
-    return jnp.maximum(logits, 0) - logits * label + jnp.log1p(jnp.exp(-jnp.abs(logits)))
-
-
 def clipped_cross_entropy(probability: jax.Array, label: jax.Array) -> jax.Array:
     """Keras's form: probabilities are clipped to [1e-7, 1 - 1e-7] and turned back into logits."""
     p = jnp.clip(probability, EPSILON, 1.0 - EPSILON)
-    return binary_cross_entropy(jnp.log(p / (1.0 - p)), label)
+    return optax.sigmoid_binary_cross_entropy(jnp.log(p / (1.0 - p)), label)
 
 
 def categorical_cross_entropy(probability: jax.Array, label: jax.Array) -> jax.Array:
@@ -102,7 +98,8 @@ def _cross_entropy(
     outputs: DeepCpGOutputs, names: Sequence[str], units: Mapping[str, slice], prediction: jax.Array, label: jax.Array
 ) -> jax.Array:
     """From the logits where the prediction is their sigmoid, which loses nothing at the ends."""
-    from_logits = binary_cross_entropy(outputs.logits[:, jnp.array([units[name].start for name in names])], label)
+    logits = outputs.logits[:, jnp.array([units[name].start for name in names])]
+    from_logits = optax.sigmoid_binary_cross_entropy(logits, label)
     sigmoid = np.array([head_kind(name) == "sigmoid" for name in names])
     if sigmoid.all():
         return from_logits

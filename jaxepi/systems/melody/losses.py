@@ -6,6 +6,7 @@ beta is 0 at bases that are no CpG, -1 where a CpG is missing.
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxepi.sequence import C, G, N, is_cpg
 from jaxepi.systems.melody.model import SEGMENT
@@ -18,11 +19,6 @@ def cpg_or_n(codes: jax.Array) -> jax.Array:
     none = jnp.zeros((codes.shape[0], 1), bool)
     dyad = first & second
     return jnp.concatenate([dyad, none], axis=1) | jnp.concatenate([none, dyad], axis=1)
-
-
-def bce_with_logits(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """Binary cross-entropy per element, stable for large logits; targets may be fractions."""
-    return jnp.maximum(logits, 0) - logits * target + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
 def fixed_weights(cpg: jax.Array, beta: jax.Array, any_cpg: float, low_cpg: float) -> jax.Array:
@@ -46,7 +42,7 @@ def track_losses(
     logit that is not finite, gives NaN; no gradient flows from such a logit.
     """
     finite = jnp.isfinite(logits)
-    element = bce_with_logits(jnp.where(finite, logits, 0.0), target)
+    element = optax.sigmoid_binary_cross_entropy(jnp.where(finite, logits, 0.0), target)
     if gamma:
         element = element * (1.0 - jnp.exp(-element)) ** gamma
     element = jnp.where(finite, element, jnp.nan) * weights
@@ -81,8 +77,7 @@ def count_loss(class_logits: jax.Array, codes: jax.Array, row_mask: jax.Array, b
     """Mean cross-entropy of the CpG-count class (B, T, classes) over the segments of the rows that count."""
     counts = _segments(is_cpg(codes), False).sum(axis=2)
     label = count_classes(counts, class_logits.shape[-1], bin_width)
-    log_p = jax.nn.log_softmax(class_logits.astype(jnp.float32))
-    entropy = -jnp.take_along_axis(log_p, label[..., None], axis=-1)[..., 0]
+    entropy = optax.softmax_cross_entropy_with_integer_labels(class_logits.astype(jnp.float32), label)
     return (entropy * row_mask[:, None]).sum() / jnp.maximum(row_mask.sum() * entropy.shape[1], 1)
 
 

@@ -11,7 +11,9 @@ from flax import nnx
 
 import jaxepi
 import jaxepi.data
+from jaxepi.config import monitors
 from jaxepi.errors import JaxepiError
+from jaxepi.metrics.sense import sense
 from jaxepi.pretrained.table import weights_of
 from jaxepi.systems.deepcpg.losses import LossRules, label_weights
 from jaxepi.systems.deepcpg.original_metrics import evaluate
@@ -182,11 +184,11 @@ def test_frozen_networks_normalise_as_they_predict_unless_as_in_the_paper(name):
 
 def test_monitor_and_its_sense(deepcpg_manifest):
     task = toy_task(deepcpg_manifest)
-    assert (task.monitor, task.monitor_mode) == ("auc_cpg_per_track_mean", "max")
-    task = toy_task(deepcpg_manifest, "paper")
-    assert (task.monitor, task.monitor_mode) == ("loss_total", "min")
+    assert (task.monitor, sense(task.monitor)) == ("auc_cpg_per_track_mean", "max")
+    (watched,) = monitors(get_config("deepcpg_dna", "paper").monitor, task.monitor)
+    assert (watched, sense(watched)) == ("loss_total", "min")
     task = toy_task(deepcpg_manifest, task__outputs=("stats/mean",))
-    assert (task.monitor, task.monitor_mode) == ("loss_total", "min")
+    assert (task.monitor, sense(task.monitor)) == ("loss_total", "min")
 
 
 @pytest.mark.parametrize("variant", ["default", "paper"])

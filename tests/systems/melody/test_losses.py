@@ -160,3 +160,9 @@ def test_no_usable_track_gives_zero_and_no_gradient():
     assert value == 0 and used == 0
     gradient = jax.grad(lambda x: losses.mean_of_usable(x)[0])(jnp.array([jnp.nan, jnp.inf, 2e7]))
     np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_gradient_at_a_logit_of_zero_is_that_of_the_sigmoid():
+    target = jnp.array([0.0, 0.3, 1.0])[None, :, None]
+    gradient = jax.grad(lambda logits: losses.track_losses(logits, target, target >= 0).sum())(jnp.zeros((1, 3, 1)))
+    np.testing.assert_allclose(gradient[0, :, 0], (0.5 - target[0, :, 0]) / 3, rtol=1e-6)
