@@ -70,13 +70,18 @@ JOINT = "datasets_mean"
 
 def monitored(datasets: Collection[str], metric: str) -> str:
     """The name under which `joint_summary` gives a task's metric for these datasets."""
-    return metric if len(datasets) == 1 else f"{JOINT}/{metric}"
+    return metric if len(datasets) == 1 else f"{metric}@{JOINT}"
+
+
+def own_metric(name: str) -> str:
+    """The task's metric that a name of `joint_summary` is about."""
+    return name.partition("@")[0]
 
 
 def joint_summary(results: Mapping[str, EvalResult]) -> dict[str, float]:
     """The numbers of an evaluation of each dataset of a run, by name.
 
-    Of a single dataset its metrics; of several `<dataset>/<metric>`, and `datasets_mean/<metric>`, the mean over the
+    Of a single dataset its metrics; of several `<metric>@<dataset>`, and `<metric>@datasets_mean`, the mean over the
     datasets, each counted the same, where all have the metric.
     """
     numbers = {
@@ -85,7 +90,7 @@ def joint_summary(results: Mapping[str, EvalResult]) -> dict[str, float]:
     }
     if len(numbers) == 1:
         return next(iter(numbers.values()))
-    joint = {f"{name}/{metric}": value for name, own in numbers.items() for metric, value in own.items()}
+    joint = {f"{metric}@{name}": value for name, own in numbers.items() for metric, value in own.items()}
     shared = set.intersection(*(set(own) for own in numbers.values()))
     first = next(iter(numbers.values()))
     means = {

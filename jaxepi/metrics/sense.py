@@ -18,9 +18,9 @@ def sense(metric: str) -> str:
     Raises:
       JaxepiError: a value that is not known, or is neither better high nor better low.
     """
-    name = metric.rpartition("/")[2]  # without the dataset that it is of
+    name = metric.partition("@")[0]  # without the dataset that it is of
     fits = [value for value in SENSE if name == value or name.startswith(value + "_")]
-    if not fits or metric.endswith(_SPREAD):
+    if not fits or name.endswith(_SPREAD):
         near = "" if fits else did_you_mean(name.split("_")[0], SENSE)
         raise JaxepiError(
             f"config.monitor is {metric!r}{near}, of which neither high nor low values are known to be better; watch a "

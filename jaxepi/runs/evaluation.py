@@ -12,7 +12,7 @@ from jaxepi.data import check_batch_size
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.result import EvalResult
-from jaxepi.evaluate.split import evaluate_split
+from jaxepi.evaluate.split import evaluate_split, own_metric
 from jaxepi.evaluate.step import make_evaluate_step
 from jaxepi.parallel.hosts import say
 from jaxepi.parallel.mesh import make_mesh, state_shardings
@@ -66,7 +66,7 @@ def evaluate_run(
         )
         for place, (name, part) in places.items()
     }  # fmt: skip
-    watched = [name.rpartition("/")[2] for name in monitors(config.monitor, task.monitor)]  # without a dataset's name
+    watched = [own_metric(metric) for metric in monitors(config.monitor, task.monitor)]
     for place, result in results.items():
         values = ", ".join(f"{metric} {result.summary.get(metric, float('nan')):.4f}" for metric in watched)
         say(f"{place}: {values}, and more in {workdir / 'eval' / place}")

@@ -66,9 +66,8 @@ class Run:
             self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
             frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
         )  # fmt: skip
-        self.best = Best(
-            workdir, monitors(config.monitor, monitored(self.dataset.parts, self.task.monitor)), config.patience
-        )
+        watched = monitors(config.monitor, monitored(self.dataset.parts, self.task.monitor))
+        self.best = Best(workdir, watched, config.patience)
         self.config_json = keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep, owner=True)

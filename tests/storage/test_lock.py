@@ -11,9 +11,8 @@ HOLD = "import sys; from pathlib import Path; from jaxepi.storage.lock import ho
 
 
 def test_one_holder_at_a_time(tmp_path):
-    with hold(tmp_path / "lock"):
-        with pytest.raises(BlockingIOError):
-            hold(tmp_path / "lock")
+    with hold(tmp_path / "lock"), pytest.raises(BlockingIOError):
+        hold(tmp_path / "lock")
     hold(tmp_path / "lock").close()
 
 

@@ -183,7 +183,7 @@ def test_arguments_survive_configs_and_json(arguments):
     config = get_base()
     config.optimizer.schedule = "piecewise_constant_schedule"
     config.optimizer.schedule_arguments = arguments
-    for section in (config.optimizer, ConfigDict(plain(config.optimizer, strict=False))):
+    for section in (config.optimizer, ConfigDict(plain(config.optimizer))):
         schedule = make_schedule(from_section(OptimizerConfig, section, "config.optimizer"), 100)
         np.testing.assert_allclose([float(schedule(step)) for step in (5, 15, 25)], [1e-3, 5e-4, 5e-5], rtol=1e-6)
 
