@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from jaxepi.data import open_dataset  # noqa: E402
-from jaxepi.genome import Genome  # noqa: E402
+from jaxepi.genome.fasta import Genome  # noqa: E402
 from jaxepi.metrics.exact import auc  # noqa: E402
 
 SETS = {

@@ -9,8 +9,8 @@ from data_prep.build import dataset
 from data_prep.build.dataset import Execution
 from data_prep.build.quiet import NEEDED, require
 from data_prep.build.replace import check_replaceable
-from jaxepi.chroms import PREFIX_MODES
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.chroms import PREFIX_MODES
 
 EXTRA_MODES = ("error", "ignore")
 SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes

@@ -33,7 +33,7 @@ from data_prep.chromoformer.region_arrays import FILE_FLANK, RegionArrays
 from data_prep.sources.depth import READ_MODES
 from data_prep.sources.tracks import TrackFile, resolve_tracks
 from jaxepi.errors import JaxepiError
-from jaxepi.text_files import read_lines
+from jaxepi.genome.text_files import read_lines
 
 
 def parser() -> argparse.ArgumentParser:

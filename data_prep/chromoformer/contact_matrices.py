@@ -7,10 +7,10 @@ import numpy as np
 
 from data_prep.chromoformer.contacts import Contacts, WholeScores
 from data_prep.sources.annotation import Tss
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
-from jaxepi.text_files import read_lines
+from jaxepi.genome.chroms import harmonise
+from jaxepi.genome.intervals import Interval
+from jaxepi.genome.text_files import read_lines
 
 ENDINGS = (".npy", ".txt", ".tsv", ".txt.gz", ".tsv.gz")
 

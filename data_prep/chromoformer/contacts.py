@@ -7,10 +7,10 @@ from pathlib import Path
 
 from data_prep.sources.annotation import Tss
 from data_prep.sources.text_tables import read_rows, split_line
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.intervals import Interval, make_interval, parse_interval
-from jaxepi.text_files import open_bytes, read_lines
+from jaxepi.genome.chroms import harmonise
+from jaxepi.genome.intervals import Interval, make_interval, parse_interval
+from jaxepi.genome.text_files import open_bytes, read_lines
 
 DIRECTIONS = ("both", "as-listed")
 WHOLE_SCORES = ("error", "accept")
@@ -78,7 +78,7 @@ def read_contacts(
     Args:
         path: columns fragment, neighbor (as chrom:start-end) and score; or chrom1, start1, end1, chrom2, start2, end2
             and score; or the latter without a header (BEDPE, `cooler dump --join`), score in column 8, else 7.
-        prefix: see `jaxepi.chroms.harmonise`.
+        prefix: see `jaxepi.genome.chroms.harmonise`.
         direction: `both` lets each fragment of a pair be the other's neighbour; `as-listed` only the second the
             first's.
         min_score: contacts must score more than this.

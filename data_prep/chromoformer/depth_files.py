@@ -10,9 +10,9 @@ from data_prep.chromoformer.gene_table import Gene
 from data_prep.sources.depth import BamDepth, BigWigDepth, depth_chromosomes, is_bam
 from data_prep.sources.preflight import check_track
 from data_prep.sources.tracks import TrackFile
-from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.chroms import harmonise_all
+from jaxepi.genome.intervals import Interval
 
 
 class _DepthFile(Protocol):
@@ -29,7 +29,7 @@ class DepthFiles:
 
         Args:
             tracks: name and file per mark, BAM by the ending .bam, BigWig otherwise.
-            prefix: see `jaxepi.chroms.harmonise`.
+            prefix: see `jaxepi.genome.chroms.harmonise`.
             reads: see `BamDepth`.
             max_depth: depth above this counts as this; None = no cap.
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from data_prep.chromoformer.gene_table import FOLDS
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.chroms import harmonise
 
 PAPER = {
     1: ("chr1", "chr5", "chr6", "chr8", "chr14", "chrY"),

@@ -11,7 +11,7 @@ from data_prep.chromoformer.gene_table import UNKNOWN_LABEL, Gene
 from data_prep.sources.annotation import Tss
 from data_prep.sources.expression import label_by_median
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 
 @dataclass(frozen=True)

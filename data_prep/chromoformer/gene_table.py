@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_prep.sources.text_tables import Row, read_rows
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval, parse_interval
+from jaxepi.genome.intervals import Interval, parse_interval
 
 COLUMNS = ("gene_id", "expression", "eid", "label", "chrom", "start", "end", "strand", "split", "neighbors", "scores")
 _NEEDED = ("gene_id", "chrom", "start", "strand", "split", "neighbors", "scores")

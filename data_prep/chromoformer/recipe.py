@@ -12,7 +12,7 @@ import numpy as np
 from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
 from data_prep.chromoformer.gene_table import FOLDS, Gene
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 MARKS = ("H3K4me1", "H3K4me3", "H3K9me3", "H3K27me3", "H3K36me3", "H3K27ac", "H3K9ac")  # rows of the original's arrays
 SUM_DTYPES = ("auto", "uint16", "float32")

@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.build.dataset import file_digest
 from data_prep.chromoformer.gene_table import Gene
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 FILE_FLANK = 20_000  # bp to each side of the start site that the file of a promoter holds
 _ENDING = ".npy"

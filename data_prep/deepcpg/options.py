@@ -14,7 +14,7 @@ from data_prep.deepcpg.formats import FORMATS
 from data_prep.deepcpg.profiles import STRAND_MODES, UNSORTED_MODES, VALUE_MODES
 from data_prep.deepcpg.splits import PAPER_SPLITS
 from data_prep.deepcpg.statistics import MAXIMUM_MODES, STATISTICS
-from jaxepi.intervals import EDGE_MODES
+from jaxepi.genome.intervals import EDGE_MODES
 
 
 def parser() -> argparse.ArgumentParser:

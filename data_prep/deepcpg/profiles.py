@@ -21,8 +21,8 @@ from data_prep.deepcpg.formats import (
     recognise,
 )
 from data_prep.sources.text_blocks import TextBlock, read_blocks
-from jaxepi.chroms import PREFIX_OPTIONS, harmonise, naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.chroms import PREFIX_OPTIONS, harmonise, naming_error, other_name
 from jaxepi.sequence import C, G, N
 
 VALUE_MODES = ("as-is", "binary", "round")
@@ -41,7 +41,7 @@ class Reading:
     """How profiles are read."""
 
     form: str = "auto"  # a name of FORMATS; auto = told by the columns
-    prefix: str = "as-is"  # see jaxepi.chroms.harmonise
+    prefix: str = "as-is"  # see jaxepi.genome.chroms.harmonise
     # The original takes column 2 of a bedGraph as a 1-based position: 1 for parity with it.
     bedgraph_base: int = 0
     unsorted: str = "error"  # sort = the original's way, which sorts what it reads

@@ -10,7 +10,7 @@ from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, 
 from data_prep.deepcpg.sequences import Sequences, random_bases
 from data_prep.deepcpg.statistics import CLASSES, class_counts, neighbour_means, over_cells, window_means
 from data_prep.deepcpg.store import CellStore
-from jaxepi.intervals import Intervals
+from jaxepi.genome.intervals import Intervals
 from jaxepi.sequence import C, G, N
 
 MISSING_STATE = 255

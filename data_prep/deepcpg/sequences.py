@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.sources.genome import Genome
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.chroms import harmonise
 from jaxepi.sequence import N, channels_of
 
 _FASTA_NAME = re.compile(r"\.(fa|fasta|fna)(\.b?gz)?$", re.IGNORECASE)
@@ -46,7 +46,7 @@ class Sequences:
     def __init__(self, files: list[Path], prefix: str = "as-is", pieces: bool = False) -> None:
         """Args:
             files: FASTA files with different chromosomes; plain or block-gzipped.
-            prefix: see `jaxepi.chroms.harmonise`.
+            prefix: see `jaxepi.genome.chroms.harmonise`.
             pieces: names such as `chr5:1001-2000` (1-based, both ends included) are pieces of chr5, the rest being N.
 
         Raises:

@@ -10,10 +10,10 @@ from data_prep.deepcpg.recipe import SiteTable
 from data_prep.deepcpg.store import CellStore
 from data_prep.sources import regions
 from data_prep.sources.preflight import check_naming
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.intervals import Intervals
-from jaxepi.text_files import read_bed
+from jaxepi.genome.chroms import harmonise
+from jaxepi.genome.intervals import Intervals
+from jaxepi.genome.text_files import read_bed
 
 REST, NONE = "rest", "none"
 # Hold-out of the DeepCpG paper.
@@ -121,7 +121,7 @@ def split_by_regions(
     Args:
         path: the file; how many of its regions lie where no cell has a site is told on stderr.
         sites: of the dataset, per chromosome.
-        prefix: see `jaxepi.chroms.harmonise`.
+        prefix: see `jaxepi.genome.chroms.harmonise`.
         lengths: bases of each chromosome of the FASTA, if there is one.
 
     Raises:

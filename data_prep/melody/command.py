@@ -28,10 +28,10 @@ from data_prep.melody.recipe import DYAD_MODES, SCALES, VALUE_DTYPES, MelodyReci
 from data_prep.sources import preflight, regions
 from data_prep.sources.genome import Genome
 from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
-from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.intervals import Interval, Intervals
-from jaxepi.text_files import read_bed
+from jaxepi.genome.chroms import harmonise_all
+from jaxepi.genome.intervals import Interval, Intervals
+from jaxepi.genome.text_files import read_bed
 
 # Shares of recordless CpGs and of off-CpG values above which the user should look at the files.
 _MANY_RECORDLESS = 0.5

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.sources.text_tables import read_rows
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
-from jaxepi.text_files import read_lines
+from jaxepi.genome.chroms import harmonise
+from jaxepi.genome.text_files import read_lines
 
 ALL_BIOTYPES = "all"
 VERSION_MODES = ("strip", "keep")
@@ -40,7 +40,7 @@ def read_gtf(
 
     Args:
         path: GTF, gzipped or not; its rows `transcript` are used.
-        prefix: see `jaxepi.chroms.harmonise`.
+        prefix: see `jaxepi.genome.chroms.harmonise`.
         biotype: of the transcripts that count (of the gene where transcripts have none); `all` takes all. Transcripts
             without one count with `all` only.
         versions: see `gene_name`.

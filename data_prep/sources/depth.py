@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.sources.tracks import TrackFile, TrackReader, read_header
-from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.chroms import harmonise_all
 
 READ_MODES = ("primary", "all")
 _BAM_ENDING = ".bam"
@@ -39,7 +39,7 @@ class BamDepth:
     def __init__(self, track: TrackFile, prefix: str = "as-is", reads: str = "primary") -> None:
         """Args:
         track: name and file.
-        prefix: see `jaxepi.chroms.harmonise`.
+        prefix: see `jaxepi.genome.chroms.harmonise`.
         reads: `all` counts every mapped alignment, as the original does; `primary` leaves out secondary,
             supplementary, duplicate and failed ones.
         """

@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.sources.annotation import gene_name
 from data_prep.sources.text_tables import read_rows, split_line
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.text_files import read_lines
+from jaxepi.genome.text_files import read_lines
 
 _HEADERS = ("ensg", "gene_id", "gene", "id")
 

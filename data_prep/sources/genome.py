@@ -1,11 +1,11 @@
-"""The genome as data preparation sees it: `jaxepi.genome.Genome` with chromosome names brought to one form."""
+"""The genome as data preparation sees it: `jaxepi.genome.fasta.Genome` with chromosome names brought to one form."""
 
 import os
 
 import numpy as np
 
-from jaxepi import genome
-from jaxepi.chroms import harmonise_all
+from jaxepi.genome import fasta as genome
+from jaxepi.genome.chroms import harmonise_all
 
 
 class Genome:
@@ -16,10 +16,10 @@ class Genome:
 
         Args:
             path: FASTA, plain or block-gzipped.
-            prefix: see `jaxepi.chroms.harmonise`.
+            prefix: see `jaxepi.genome.chroms.harmonise`.
 
         Raises:
-            JaxepiError: see `jaxepi.genome.Genome`.
+            JaxepiError: see `jaxepi.genome.fasta.Genome`.
         """
         self._file = genome.Genome(path)
         self.path = self._file.path.absolute()

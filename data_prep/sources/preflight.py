@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from jaxepi.chroms import PREFIX_OPTIONS, misnamed, naming_error, other_name
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.chroms import PREFIX_OPTIONS, misnamed, naming_error, other_name
+from jaxepi.genome.intervals import Interval
 
 # Length of chromosome 1 tells the build.
 _BUILDS = {

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.sources.text_tables import read_rows
-from jaxepi.chroms import PREFIX_OPTIONS, harmonise, misnamed, naming_error, other_name
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval, Intervals, make_interval
-from jaxepi.text_files import read_bed
+from jaxepi.genome.chroms import PREFIX_OPTIONS, harmonise, misnamed, naming_error, other_name
+from jaxepi.genome.intervals import Interval, Intervals, make_interval
+from jaxepi.genome.text_files import read_bed
 
 # Hold-out of the Melody paper: chr10 validates, chr8 and chr9 test, chrY is in no split.
 PAPER_VALID = ("chr10",)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxepi.errors import JaxepiError
-from jaxepi.text_files import BOM, UNREADABLE, damaged, is_passed_over, open_bytes, read_lines
+from jaxepi.genome.text_files import BOM, UNREADABLE, damaged, is_passed_over, open_bytes, read_lines
 
 _BLOCK_BYTES = 4 << 20
 _WIDEST_FIELD = 256

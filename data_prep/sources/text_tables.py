@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.text_files import read_lines
+from jaxepi.genome.text_files import read_lines
 
 Row = dict[str, str]
 

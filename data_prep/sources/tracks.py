@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.sources.text_tables import read_rows
-from jaxepi.chroms import harmonise_all
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.chroms import harmonise_all
 
 _BIGWIG_ENDINGS = (".bw", ".bigwig")
 _NAME_COLUMNS = ("name", "track_name")
@@ -174,7 +174,7 @@ class TrackReader:
     """Reads K tracks. Files are opened once per process; the object may be sent to other processes."""
 
     def __init__(self, tracks: Sequence[TrackFile], prefix: str = "as-is") -> None:
-        """`prefix` as in `jaxepi.chroms.harmonise`."""
+        """`prefix` as in `jaxepi.genome.chroms.harmonise`."""
         self.tracks = tuple(tracks)
         self._prefix = prefix
         self._pid = -1

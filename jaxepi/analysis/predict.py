@@ -20,7 +20,7 @@ from jaxepi import __version__, sequence
 from jaxepi.analysis.cpg_calls import SUMMARY, CallStore
 from jaxepi.analysis.tiles import Plan, Records, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.genome import Genome
+from jaxepi.genome.fasta import Genome
 from jaxepi.predictor import Predictor
 from jaxepi.storage.job import finished, write_errors
 

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from jaxepi import text_files
 from jaxepi.errors import JaxepiError
-from jaxepi.genome import Genome
-from jaxepi.intervals import Interval, Intervals
+from jaxepi.genome import text_files
+from jaxepi.genome.fasta import Genome
+from jaxepi.genome.intervals import Interval, Intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Plan(Protocol):
 
 
 def read_bed(path: str | os.PathLike[str], genome: Genome) -> Intervals:
-    """All regions of a BED (or gzipped BED), checked against the genome; see `jaxepi.text_files.read_bed`.
+    """All regions of a BED (or gzipped BED), checked against the genome; see `jaxepi.genome.text_files.read_bed`.
 
     Raises:
       JaxepiError: a line is no interval of the genome, told with its number; or there is no region at all.

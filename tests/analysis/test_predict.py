@@ -12,7 +12,7 @@ from jaxepi import sequence
 from jaxepi.analysis import cpg_calls as calls
 from jaxepi.analysis.predict import predict_files, select_tracks
 from jaxepi.errors import JaxepiError
-from jaxepi.genome import Genome
+from jaxepi.genome.fasta import Genome
 from jaxepi.sequence import one_hot
 
 BED = "chr1 3000 4000\nchr10 100 4700\nchr2 0 2000\nchr1 3900 4100\nshort 0 700\nchr1 12000 13000\n"

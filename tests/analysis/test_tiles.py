@@ -4,8 +4,8 @@ import pytest
 
 from jaxepi.analysis.tiles import Records, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError
-from jaxepi.genome import Genome
-from jaxepi.intervals import Intervals
+from jaxepi.genome.fasta import Genome
+from jaxepi.genome.intervals import Intervals
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxepi.train.loop import train
 from jaxepi.runs.evaluation import evaluate_run
+from jaxepi.train.loop import train
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxepi.intervals import Interval, parse_interval
+from jaxepi.genome.intervals import Interval, parse_interval
 from jaxepi.predictor import Record
 from jaxepi.systems.chromoformer.bins import Layout
 from jaxepi.systems.chromoformer.model import Chromoformer

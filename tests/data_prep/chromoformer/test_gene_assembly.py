@@ -6,7 +6,7 @@ from data_prep.chromoformer.contacts import Contacts
 from data_prep.chromoformer.gene_assembly import Sources, assemble, target_genes
 from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 NEAR, FAR = Interval("chr1", 400, 600), Interval("chr1", 9000, 9500)
 SITES = {

@@ -4,7 +4,7 @@ import pytest
 
 from data_prep.chromoformer.gene_table import Gene, check_folds, check_inside, read_metadata, write_metadata
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval, parse_interval
+from jaxepi.genome.intervals import Interval, parse_interval
 
 HEADER = "gene_id,expression,eid,label,chrom,start,end,strand,split,neighbors,scores\n"
 GOOD = "G1,2.5,E003,1,chr1,500,501,-,1,chr1:900-1000;chr2:5-10,3.1;1.6\n"

@@ -4,7 +4,7 @@ import pytest
 from data_prep.build.recipe import Block
 from data_prep.chromoformer.gene_table import Gene
 from data_prep.chromoformer.recipe import ChromoformerRecipe, SumsDoNotFit, bin_sums
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 PCRES = (Interval("chr1", 5000, 5250), Interval("chr2", 100, 130))
 GENES = [

@@ -6,7 +6,7 @@ import pytest
 from data_prep.chromoformer.gene_table import Gene
 from data_prep.chromoformer.region_arrays import RegionArrays
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 MARKS = ("a", "b")
 FAR = Interval("chr1", 90_000, 90_300)

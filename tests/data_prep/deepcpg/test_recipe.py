@@ -11,7 +11,7 @@ from data_prep.deepcpg.recipe import DeepCpGRecipe, Layout, SiteTable, Statistic
 from data_prep.deepcpg.sequences import Sequences
 from data_prep.deepcpg.splits import choose_sites, split_by_chromosome
 from data_prep.deepcpg.store import CellStore, save_profile
-from jaxepi.intervals import Intervals
+from jaxepi.genome.intervals import Intervals
 
 
 class Cells:

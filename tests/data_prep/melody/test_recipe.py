@@ -10,7 +10,7 @@ from data_prep.melody.recipe import MelodyRecipe, Sites, longest_read, read_site
 from data_prep.sources import regions
 from data_prep.sources.genome import Genome
 from data_prep.sources.tracks import TrackFile, TrackReader
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 from jaxepi.sequence import encode, is_cpg, one_hot
 
 

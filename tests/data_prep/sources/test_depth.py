@@ -9,7 +9,7 @@ from data_prep.chromoformer.gene_table import Gene
 from data_prep.sources.depth import BamDepth
 from data_prep.sources.tracks import TrackFile
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval
+from jaxepi.genome.intervals import Interval
 
 LENGTHS = {"chr1": 1000, "chr2": 300}
 READS = [  # chromosome, start, CIGAR, flag

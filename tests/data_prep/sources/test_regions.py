@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.sources import regions
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval, Intervals
+from jaxepi.genome.intervals import Interval, Intervals
 
 
 @pytest.fixture

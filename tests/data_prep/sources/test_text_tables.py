@@ -4,7 +4,7 @@ import pytest
 
 from data_prep.sources.text_tables import read_rows
 from jaxepi.errors import JaxepiError
-from jaxepi.text_files import read_lines
+from jaxepi.genome.text_files import read_lines
 
 
 def test_commas_tabs_and_gzip_read_alike(tmp_path):

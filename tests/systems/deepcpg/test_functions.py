@@ -10,7 +10,7 @@ import pytest
 from data_prep.deepcpg.recipe import nearest
 from data_prep.deepcpg.statistics import neighbour_means, over_cells
 from jaxepi.analysis.filter_motifs import Motif, MotifCollector, meme_text, triangular_weights, trim
-from jaxepi.intervals import Intervals, extended, joined
+from jaxepi.genome.intervals import Intervals, extended, joined
 from jaxepi.sequence import channels_of, kmer_counts, one_hot
 
 ATGC = channels_of("ATGC")

@@ -8,7 +8,7 @@ import pytest
 
 from jaxepi import sequence
 from jaxepi.errors import JaxepiError
-from jaxepi.genome import Genome
+from jaxepi.genome.fasta import Genome
 
 TEXT = ">chr1 first\nACGTACGTAC\nGTNNacgt\n>chr2\nRYGG\n"
 
@@ -87,7 +87,7 @@ def test_a_folder_without_permission_gets_its_index_in_the_cache(fasta, tmp_path
     assert Genome(fasta).codes("chr2").size == 4
     assert not Path(f"{fasta}.fai").exists()
     assert len(list((tmp_path / "cache").rglob("*.fai"))) == 1
-    monkeypatch.setattr("jaxepi.genome._build_index", None)  # the second time it is there
+    monkeypatch.setattr("jaxepi.genome.fasta._build_index", None)  # the second time it is there
     assert Genome(fasta).codes("chr2").size == 4
 
 
@@ -106,7 +106,7 @@ def refuse_writing(monkeypatch, where) -> None:
             raise PermissionError(13, "Permission denied")
         Path(place).write_bytes(Path(source).read_bytes())
 
-    monkeypatch.setattr("jaxepi.genome.shutil.copyfile", copy)
+    monkeypatch.setattr("jaxepi.genome.fasta.shutil.copyfile", copy)
 
 
 def test_it_can_be_sent_to_another_process(fasta):
@@ -165,7 +165,7 @@ def test_a_right_index_is_left_alone(tmp_path, monkeypatch):
             place.unlink()
         lengths = Genome(tmp_path / "g.fa").lengths
         with monkeypatch.context() as patch:
-            patch.setattr("jaxepi.genome._build_index", None)
+            patch.setattr("jaxepi.genome.fasta._build_index", None)
             assert Genome(tmp_path / "g.fa").lengths == lengths
 
 

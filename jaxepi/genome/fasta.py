@@ -14,10 +14,10 @@ import numpy as np
 import pyfaidx
 
 from jaxepi import sequence
-from jaxepi.chroms import naming_error, other_name
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.chroms import naming_error, other_name
+from jaxepi.genome.text_files import BOM
 from jaxepi.storage.atomic import replacing
-from jaxepi.text_files import BOM
 
 _HEADERS_CHECKED = 1000
 

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from jaxepi.errors import JaxepiError
-from jaxepi.text_files import BOM, read_bed, read_lines
+from jaxepi.genome.text_files import BOM, read_bed, read_lines
 
 BED = b"#c\nchrom\tstart\tend\n\ntrack name=x\nbrowser hide all\nchr1\t1\t5\ta b\nchr2 3 9 +\nchr1,7,8\n"
 ROWS = [(6, ("chr1", 1, 5), ["a b"]), (7, ("chr2", 3, 9), ["+"]), (8, ("chr1", 7, 8), [])]

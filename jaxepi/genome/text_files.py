@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from jaxepi.chroms import harmonise
 from jaxepi.errors import JaxepiError
-from jaxepi.intervals import Interval, make_interval
+from jaxepi.genome.chroms import harmonise
+from jaxepi.genome.intervals import Interval, make_interval
 
 UNREADABLE = (OSError, EOFError, zlib.error)  # what reading a damaged file may raise
 BOM = b"\xef\xbb\xbf"
@@ -85,7 +85,7 @@ def read_bed(path: Path, prefix: str = "as-is") -> Iterator[BedRow]:
 
     Args:
         path: the file.
-        prefix: see `jaxepi.chroms.harmonise`.
+        prefix: see `jaxepi.genome.chroms.harmonise`.
 
     Raises:
         JaxepiError: a line that is no interval, told with its number.

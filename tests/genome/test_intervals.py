@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxepi.intervals import Interval, Intervals, extended, joined, make_interval, parse_interval
+from jaxepi.genome.intervals import Interval, Intervals, extended, joined, make_interval, parse_interval
 
 
 @pytest.fixture(params=range(4))

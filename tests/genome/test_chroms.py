@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxepi.chroms import harmonise, harmonise_all, misnamed, naming_error, other_name
+from jaxepi.genome.chroms import harmonise, harmonise_all, misnamed, naming_error, other_name
 
 
 @pytest.mark.parametrize(
