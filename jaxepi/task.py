@@ -100,6 +100,7 @@ class Task(abc.ABC):
       grid: where the P values of a prediction lie.
       window: bp of sequence that the model reads; None if it reads none.
       further: names of what `accept` takes beside its first argument.
+      sequence_alone: whether a window of sequence is all that the model reads.
       options: what an evaluation keeps besides the sums, and the region that names its metrics.
       monitor: the validation metric that keep-best and early stopping watch unless the config names another.
     """
@@ -112,6 +113,7 @@ class Task(abc.ABC):
     grid: Grid
     window: int | None = None
     further: ClassVar[tuple[str, ...]] = ()
+    sequence_alone: bool = True
     options: Options = Options()
     monitor: str
 

@@ -1,7 +1,8 @@
 """Methylation at every CpG of a BED's regions or a FASTA's records: a table and one BigWig per track.
 
 The coordinates follow Melody's own tool: a region that fits into a window is centred in one, a longer one is tiled;
-reported is the 0-based position of the C of each CpG of the forward strand.
+reported is the 0-based position of the C of each CpG of the forward strand. A model of single sites sees each CpG in
+the middle of a window of its own.
 """
 
 import json
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from jaxepi import __version__, sequence
 from jaxepi.analysis.cpg_calls import SUMMARY, CallStore
-from jaxepi.analysis.tiles import Plan, Records, Tiles, Window, read_bed, windows_of_batch
+from jaxepi.analysis.tiles import Plan, Records, Sites, Tiles, Window, read_bed, windows_of_batch
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.fasta import Genome
 from jaxepi.predictor import Predictor
@@ -65,6 +66,8 @@ def predict_files(
     Raises:
       JaxepiError: unreadable or unfitting input, told before any work; or the disk is full.
     """
+    if predictor.grid.at not in ("cpg", "site") or not predictor.task.sequence_alone:
+        raise JaxepiError(f"{predictor.source} does not predict CpGs from sequence alone.")
     if overlap not in OVERLAPS:
         raise JaxepiError(f"overlap is {overlap!r}{did_you_mean(overlap, OVERLAPS)}; it must be one of {OVERLAPS}.")
     if batch_size < 1 or not (table or bigwig):
@@ -72,11 +75,13 @@ def predict_files(
     genome = Genome(fasta)
     chosen = select_tracks(predictor.tracks, tracks)
     window = predictor.window
-    plan: Plan = (
-        Records(genome, window)
-        if regions is None
-        else Tiles(read_bed(regions, genome), genome, window, overlap == "repeat")
-    )
+    at_sites = predictor.grid.at == "site"
+    if regions is None:
+        plan: Plan = Records(genome, window, middle=at_sites)
+    elif at_sites:
+        plan = Sites(read_bed(regions, genome), genome, window)
+    else:
+        plan = Tiles(read_bed(regions, genome), genome, window, overlap == "repeat")
     size = predictor.rows(batch_size)
     names = [predictor.tracks[k] for k in chosen]
     arguments = {
@@ -165,7 +170,9 @@ def _predict_all(
 
         waiting = None
         for batch, prepared in _prepared(genome, plan, size, range(start, batches), across_tiles):
-            result = predictor.at(prepared[1], prepared[2]) if any(prepared[3]) else None
+            # a model of single sites has one value a window, at the site that the window was made for
+            places = prepared[2] if predictor.grid.at != "site" else np.zeros_like(prepared[2][:, :1])
+            result = predictor.at(prepared[1], places) if any(prepared[3]) else None
             if waiting:
                 write(*waiting)
             waiting = (batch, prepared, result)

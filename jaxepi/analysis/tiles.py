@@ -7,10 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
+from jaxepi import sequence
 from jaxepi.errors import JaxepiError
 from jaxepi.genome import text_files
 from jaxepi.genome.fasta import Genome
 from jaxepi.genome.intervals import Interval, Intervals
+
+STRETCH = 1 << 20  # bp whose sites are held at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +124,60 @@ class Tiles:
         return told
 
 
-class Records:
-    """One window for each FASTA record: its centre if it is longer than a window, else N on both sides."""
+class Sites:
+    """One window for each CpG of the regions, its C in the middle; N where a window leaves its chromosome.
 
-    def __init__(self, genome: Genome, window: int):
+    Regions are cut into stretches whose CpGs are counted once, so that any window is found without keeping them all.
+    """
+
+    def __init__(self, regions: Intervals, genome: Genome, window: int):
+        """Reads the regions once.
+
+        Raises:
+          JaxepiError: there is no CpG in them.
+        """
+        self.regions, self.window, self._genome = len(regions.start), window, genome
+        lows = [np.arange(low, high, STRETCH) for low, high in zip(regions.start, regions.end, strict=True)]
+        self._region = np.repeat(np.arange(self.regions), [len(own) for own in lows])
+        self._low = np.concatenate(lows)
+        self._high = np.minimum(self._low + STRETCH, regions.end[self._region])
+        self._chroms = [genome.names[chrom] for chrom in regions.chrom_id]
+        self._found: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))  # positions in the stretch used last
+        counts = [len(self._positions(stretch)) for stretch in range(len(self._low))]
+        self._last = np.cumsum(counts)  # windows up to and with each stretch
+        if not len(self):
+            raise JaxepiError(f"There is no CpG in the {self.regions} region(s), so there is nothing to predict.")
+
+    def _positions(self, stretch: int) -> np.ndarray:
+        """The Cs of the CpGs of a stretch."""
+        if self._found[0] != stretch:
+            low, high = int(self._low[stretch]), int(self._high[stretch])
+            # one base more, since a CpG may begin with the last one
+            codes = self._genome.codes(self._chroms[self._region[stretch]], low, high + 1, pad=True)
+            self._found = stretch, low + np.flatnonzero((codes[:-1] == sequence.C) & (codes[1:] == sequence.G))
+        return self._found[1]
+
+    def __len__(self) -> int:
+        return int(self._last[-1])
+
+    def __getitem__(self, index: int) -> Window:
+        stretch = int(np.searchsorted(self._last, index, side="right"))
+        site = int(self._positions(stretch)[index - (int(self._last[stretch - 1]) if stretch else 0)])
+        region = int(self._region[stretch])
+        return Window(self._chroms[region], site - self.window // 2, site, site + 1, region)
+
+    def notes(self) -> list[str]:
+        return []
+
+
+class Records:
+    """One window for each FASTA record: its centre if it is longer than a window, else N on both sides.
+
+    Reported is all of it, or with `middle` only what lies there.
+    """
+
+    def __init__(self, genome: Genome, window: int, middle: bool = False):
+        self._genome, self._middle = genome, middle
         self._lengths = list(genome.lengths.items())
         self.window = window
         self.regions = len(self._lengths)
@@ -135,6 +188,9 @@ class Records:
     def __getitem__(self, index: int) -> Window:
         name, length = self._lengths[index]
         start = (length - self.window) // 2 if length >= self.window else -((self.window - length) // 2)
+        if self._middle:
+            site = start + self.window // 2
+            return Window(name, start, site, site + 1, index)
         return Window(name, start, max(0, start), min(length, start + self.window), index)
 
     def notes(self) -> list[str]:
@@ -145,7 +201,16 @@ class Records:
             told.append(f"records longer than {self.window} bp, of which only the centre is predicted: {cropped}")
         if padded:
             told.append(f"records shorter than {self.window} bp, with N put on both sides: {padded}")
+        if self._middle and (without := sum(not self._has_site(index) for index in range(len(self)))):
+            told.append(f"records without a CpG in their middle, which get no prediction: {without}")
         return told
+
+    def _has_site(self, index: int) -> bool:
+        window = self[index]
+        return self._genome.codes(window.chrom, window.low, window.low + 2, pad=True).tolist() == [
+            sequence.C,
+            sequence.G,
+        ]
 
 
 def windows_of_batch(plan: Plan, batch: int, size: int) -> list[Window]:

@@ -11,7 +11,7 @@ from jaxepi.verbs import options as shared
 ABOUT = "Predicts regions of a genome, sequences, or the records of a dataset, with a run or a released file."
 
 OVERLAPS = ("once", "repeat")
-ALONG_SEQUENCE = ("base", "cpg")  # where the values of a prediction lie that are written as calls
+AT_CPGS = ("cpg", "site")  # where the values of a prediction lie that are written as calls
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +45,12 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     predictor = load_predictor(source, config, options.checkpoint)
     if predictor.grid.at == "record":
         _predict_records(predictor, options, config, out)
-    elif predictor.grid.at in ALONG_SEQUENCE:
+    elif predictor.grid.at in AT_CPGS and predictor.task.sequence_alone:
         _predict_sequence(predictor, options, config, out)
     else:
         raise JaxepiError(
-            f"{source} predicts values of each {predictor.grid.at} and none along a sequence, so there are no calls to "
-            "write; for a run of single sites use impute or mutagenesis."
+            f"{source} does not predict CpGs from sequence alone, so there are no calls to write; impute serves runs "
+            "of single sites that read their neighbours."
         )
 
 

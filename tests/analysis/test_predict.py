@@ -7,13 +7,16 @@ import jax
 import numpy as np
 import pyBigWig
 import pytest
+from flax import nnx
 
+import jaxepi
 from jaxepi import sequence
 from jaxepi.analysis import cpg_calls as calls
 from jaxepi.analysis.predict import predict_files, select_tracks
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.fasta import Genome
 from jaxepi.sequence import one_hot
+from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
 
 BED = "chr1 3000 4000\nchr10 100 4700\nchr2 0 2000\nchr1 3900 4100\nshort 0 700\nchr1 12000 13000\n"
 
@@ -165,7 +168,7 @@ JOB = """
 import os, signal, sys
 from pathlib import Path
 import jaxepi
-from jaxepi.analysis import calls, predict
+from jaxepi.analysis import cpg_calls as calls, predict
 weights, fasta, bed, out, where = sys.argv[1:]
 calls.SYNC_SECONDS = 0
 def kill(*_):
@@ -211,3 +214,50 @@ def same_bytes(a: Path, b: Path) -> bool:
     names = {path.relative_to(a) for path in a.rglob("*") if path.is_file()}
     assert names == {path.relative_to(b) for path in b.rglob("*") if path.is_file()} and len(names) == 4
     return all((a / name).read_bytes() == (b / name).read_bytes() for name in names)
+
+
+@pytest.fixture(scope="module")
+def site_predictor(tmp_path_factory):
+    """A network of single sites that reads 101 bp, from a file."""
+    model = DeepCpG(DeepCpGConfig("CnnL1h128", outputs=("cpg/a", "cpg/b"), window=101, hidden=4), rngs=nnx.Rngs(0))
+    path = tmp_path_factory.mktemp("sites") / "dna.npz"
+    jaxepi.export(model, path)
+    return jaxepi.load(path, outputs=("cpg/a", "cpg/b"), window=101)
+
+
+def test_a_model_of_single_sites_sees_each_cpg_in_the_middle_of_its_window(site_predictor, fasta, bed, tmp_path):
+    """Also where a window leaves its chromosome, and where a stretch of a region ends in a CpG."""
+    out = tmp_path / "out"
+    told = predict_files(site_predictor, fasta=fasta, regions=bed, out_dir=out, batch_size=64, progress=False)
+    genome, wanted = Genome(fasta), []
+    for line in BED.splitlines():
+        chrom, low, high = line.split()[0], *map(int, line.split()[1:])
+        letters = sequence.decode(genome.codes(chrom))
+        wanted += [(chrom, at) for at in range(low, high) if letters[at : at + 2] == "CG"]
+    windows = np.stack([genome.codes(chrom, at - 50, at + 51, pad=True) for chrom, at in wanted])
+    values = site_predictor.predict(windows, batch_size=64)[:, 0]
+    read = rows(out)
+    assert [row[:3] for row in read] == [(c, at, name) for c, at in wanted for name in ("cpg/a", "cpg/b")]
+    np.testing.assert_allclose([float(row[3]) for row in read], values.ravel(), atol=5.1e-5)
+    assert told["windows"] == told["calls"] == len(wanted) > 200
+    with pyBigWig.open(str(out / "bigwig" / "cpg_a.bw")) as track:
+        assert track.values("chr2", *[(at, at + 1) for c, at in wanted if c == "chr2"][0])[0] == pytest.approx(
+            values[[c for c, _ in wanted].index("chr2"), 0], abs=1e-6
+        )
+
+
+def test_sequences_for_a_model_of_single_sites_are_predicted_in_their_middle(site_predictor, tmp_path, capsys):
+    letters = ["A" * 50 + "CG" + "T" * 49, "A" * 101, "T" * 100 + "CG" + "A" * 99]
+    (tmp_path / "x.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(letters)))
+    told = predict_files(site_predictor, fasta=tmp_path / "x.fa", out_dir=tmp_path / "out", bigwig=False)
+    read = rows(tmp_path / "out")
+    assert [row[:3] for row in read[::2]] == [("s0", 50, "cpg/a"), ("s2", 100, "cpg/a")]
+    assert float(read[0][3]) == pytest.approx(site_predictor.predict(letters[0])[0, 0, 0], abs=5.1e-5)
+    assert "records without a CpG in their middle, which get no prediction: 1" in told["notes"]
+
+
+def test_regions_without_a_cpg_are_told(site_predictor, tmp_path):
+    (tmp_path / "x.fa").write_text(">s\n" + "A" * 500 + "\n")
+    (tmp_path / "x.bed").write_text("s 0 500\n")
+    with pytest.raises(JaxepiError, match="There is no CpG in the 1 region"):
+        predict_files(site_predictor, fasta=tmp_path / "x.fa", regions=tmp_path / "x.bed", out_dir=tmp_path / "out")

@@ -16,7 +16,7 @@ TWO_PROCESSES = """
 import sys, jax, numpy as np
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
-from jaxepi.evaluate import metrics
+from jaxepi.metrics import standard as metrics
 assert jax.process_count() == 2
 rng = np.random.default_rng(0)
 prediction, target = rng.random((6, 10, 2)), rng.random((6, 10, 2))

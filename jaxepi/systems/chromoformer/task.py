@@ -73,6 +73,7 @@ class ChromoformerTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
     grid = Grid("record")
+    sequence_alone = False
 
     def __init__(
         self,

@@ -95,6 +95,7 @@ class DeepCpGTask(Task):
         self.outputs = model_outputs(sizes, names) or choose_outputs(names, self.objective.outputs)
         self.model_config = self._sizes(sizes)
         self.window = self.model_config.window if self.model_config.parts.dna else None
+        self.sequence_alone = self.model_config.parts.cpg is None
         self._units = unit_slices(self.outputs)
         self.tracks = [t for output in self.outputs for t in unit_names(output)]
         self._labels = {output: column for column, output in enumerate(self.outputs)}
