@@ -90,7 +90,7 @@ def one_hot(codes: Array, dtype: Any = np.float32, n_value: float = 0.25) -> Arr
     if xp is np:
         return rows.astype(dtype)[codes]
     codes = codes[..., None]
-    hot = xp.where(codes == xp.arange(4, dtype=codes.dtype), 1.0, 0.0)
+    hot = xp.where(codes == xp.arange(4, dtype=codes.dtype).reshape((1,) * (codes.ndim - 1) + (4,)), 1.0, 0.0)
     return xp.where(codes == N, n_value, hot).astype(dtype)
 
 

@@ -1,6 +1,22 @@
-"""Fixtures for every room."""
+"""Fixtures for every room, and what all tests and the programs that they start have in common."""
 
+import atexit
+import os
+import shutil
+import signal
+import tempfile
 from pathlib import Path
+
+# A program of one test is there for the next, for other workers and for other processes: all share one folder.
+if "JAXEPI_TEST_CACHE" not in os.environ:
+    os.environ["JAXEPI_TEST_CACHE"] = tempfile.mkdtemp(prefix="jaxepi-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAXEPI_TEST_CACHE"], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXEPI_TEST_CACHE"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # broadcasting by accident is an error
+os.environ["JAX_PLATFORMS"] = "cpu"
+# A parent that ignores Ctrl-C, as a shell does for its background jobs, would make every child ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax
 import numpy as np

@@ -11,21 +11,11 @@ from configs.base import get_base
 from data_prep.__main__ import COMMANDS
 from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.chromoformer.model import ChromoformerConfig
-from jaxepi.systems.chromoformer.task import ChromoformerObjective
-from jaxepi.systems.deepcpg.model import DeepCpGConfig
-from jaxepi.systems.deepcpg.task import DeepCpGObjective
-from jaxepi.systems.melody.model import MelodyConfig
-from jaxepi.systems.melody.task import MelodyObjective
+from jaxepi.systems.registry import get_system
 from jaxepi.train.optimizer import OptimizerConfig, make_schedule
 
 FOLDER = Path(__file__).parents[1] / "configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "base"))
-SECTIONS = {
-    "melody": (MelodyConfig, MelodyObjective),
-    "deepcpg": (DeepCpGConfig, DeepCpGObjective),
-    "chromoformer": (ChromoformerConfig, ChromoformerObjective),
-}
 
 
 def header(name: str) -> str:
@@ -62,9 +52,9 @@ def test_every_variant_of_a_header_loads(name, variant):
     assert set(config) == set(base) | {"system", "model", "task"}
     for section in ("dataset", "optimizer", "mesh"):
         assert set(config[section]) == set(base[section]), section
-    model, objective = SECTIONS[config.system]
-    from_section(model, config.model, "config.model")
-    from_section(objective, config.task, "config.task")
+    system = get_system(config.system)
+    from_section(system.sizes, config.model, "config.model")
+    from_section(system.objective, config.task, "config.task")
     make_schedule(from_section(OptimizerConfig, config.optimizer, "config.optimizer"), config.steps)
 
 

@@ -100,7 +100,7 @@ def _normalize_forward(
     mean = wide.mean(axis=(1, 2), keepdims=True)
     variance = jnp.square(wide - mean).mean(axis=(1, 2), keepdims=True)
     inverse = jax.lax.rsqrt(variance + epsilon)
-    y = (wide - mean) * (inverse * scale) + bias
+    y = (wide - mean) * (inverse * scale[None, None]) + bias[None, None]
     return y if activation is None else activation(y), (x, mean, inverse, scale, bias)
 
 
@@ -111,12 +111,12 @@ def _normalize_backward(
     x, mean, inverse, scale, bias = saved
     normal = (x.astype(jnp.float32) - mean) * inverse
     if activation is not None:
-        (gradient,) = jax.vjp(activation, normal * scale + bias)[1](gradient)
+        (gradient,) = jax.vjp(activation, normal * scale[None, None] + bias[None, None])[1](gradient)
     bias_gradient, scale_gradient = column_sums(gradient), column_sums(gradient * normal)  # (B, C)
     size = x.shape[1] * x.shape[2]
     along_mean = (bias_gradient @ scale / size)[:, None, None]
     along_normal = (scale_gradient @ scale / size)[:, None, None]
-    x_gradient = inverse * (gradient * scale - along_mean - normal * along_normal)
+    x_gradient = inverse * (gradient * scale[None, None] - along_mean - normal * along_normal)
     return x_gradient.astype(x.dtype), scale_gradient.sum(axis=0), bias_gradient.sum(axis=0)
 
 
@@ -160,7 +160,7 @@ def upsample_conv1d(conv: nnx.Conv, x: jax.Array, factor: int) -> jax.Array:
         dimension_numbers=("NWC", "WIO", "NWC"),
     )
     y = y.reshape(x.shape[0], factor * x.shape[1], channels_out)
-    return y if conv.bias is None else y + conv.bias[...].astype(dtype)
+    return y if conv.bias is None else y + conv.bias[...].astype(dtype)[None, None]
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:

@@ -1,6 +1,7 @@
 """A small dataset made by the very command that users run, and a config that trains on it in seconds."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,24 +61,17 @@ def genes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory) -> Path:
+def compilation_cache() -> Path:
     """Programs compiled by one test are there for the next, also in other processes."""
-    return tmp_path_factory.mktemp("compiled")
+    return Path(os.environ["JAXEPI_TEST_CACHE"])
 
 
 @pytest.fixture(scope="module")
-def compiled_quickly(compilation_cache):
-    """For tests of small models, where compilation is most of the time: few optimizations, and once a program."""
-    cache = {
-        "jax_compilation_cache_dir": str(compilation_cache),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-    }
-    before = {name: getattr(jax.config, name) for name in cache} | {"jax_disable_most_optimizations": False}
-    for name, value in (cache | {"jax_disable_most_optimizations": True}).items():
-        jax.config.update(name, value)
+def compiled_quickly():
+    """For tests of small models, where compilation is most of the time: few optimizations."""
+    jax.config.update("jax_disable_most_optimizations", True)
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -177,13 +177,19 @@ def melody(tmp_path_factory):
     return path
 
 
-def test_a_model_of_single_sites_has_no_calls(tmp_path, capsys, compiled_quickly):
+@pytest.mark.parametrize("network", ["CnnL1h128", "FcAvg"])
+def test_a_model_of_single_sites_predicts_calls_unless_it_reads_neighbours(tmp_path, capsys, compiled_quickly, network):
     path = tmp_path / "sites.npz"
-    jaxepi.export(DeepCpG(DeepCpGConfig("CnnL1h128", ("cpg/a",), window=101, hidden=4), rngs=nnx.Rngs(0)), path)
-    (tmp_path / "x.fa").write_text(">a\n" + "ACGT" * 30 + "\n")
+    jaxepi.export(DeepCpG(DeepCpGConfig(network, ("cpg/a",), window=1001, hidden=4), rngs=nnx.Rngs(0)), path)
+    (tmp_path / "x.fa").write_text(">a\n" + "A" * 500 + "CG" + "T" * 499 + "\n")
     words = ["predict", f"--weights={path}", f"--fasta={tmp_path / 'x.fa'}", f"--out={tmp_path / 'out'}"]
-    assert "predicts values of each site and none along a sequence" in sentence(words, capsys)
-    assert not (tmp_path / "out").exists()
+    if network == "FcAvg":
+        assert "does not predict CpGs from sequence alone" in sentence(words, capsys)
+        assert not (tmp_path / "out").exists()
+    else:
+        assert main(words) == 0
+        _, call = (tmp_path / "out" / "calls.tsv").read_text().splitlines()
+        assert call.startswith("a\t500\tcpg/") and 0 < float(call.split("\t")[3]) < 1
 
 
 def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path, capsys, compiled_quickly):
