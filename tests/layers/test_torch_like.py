@@ -16,7 +16,7 @@ def random(*shape: int, seed: int = 0, offset: float = 0.0) -> jax.Array:
 def plain_norm(x, scale, bias, activation=lambda y: y):
     centred = x - x.mean(axis=(1, 2), keepdims=True)
     variance = (centred**2).mean(axis=(1, 2), keepdims=True)
-    return activation(centred / jnp.sqrt(variance + 1e-5) * scale + bias)
+    return activation(centred / jnp.sqrt(variance + 1e-5) * scale[None, None] + bias[None, None])
 
 
 @pytest.mark.parametrize(("length", "stride", "expected"), [(20, 1, 20), (20, 4, 5), (21, 5, 5)])
