@@ -15,6 +15,8 @@ PACKAGES = ("jaxepi", "data_prep", "configs", "benchmarks")
 DOTTED = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.(?!md\b|py\b)[A-Za-z_]\w*)+(?![\w/-])")
 IMPORT = re.compile(r"^ *from ((?:jaxepi|data_prep)[\w.]*) import ([\w, ]+)", re.M)
 FILE = re.compile(rf"(?<![\w./-])((?:{'|'.join(PACKAGES)}|docs|tests)/[\w/]*(?:\.(?:py|md)\b)?)")
+PLACEHOLDERS = ("configs/NAME.py", "jaxepi/unpacked")  # any config; a folder in the user's cache
+TOYS = ("jaxepi.systems.windowsum", "jaxepi.verbs.describe")  # where those of docs/extending.md would be
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([\w-]+))?\)|\]\(#([\w-]+)\)")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -61,7 +63,7 @@ def imported() -> Iterator[tuple[Path, str]]:
     """What the examples of the documents import."""
     for path in DOCUMENTS:
         for module, names in IMPORT.findall(path.read_text()):
-            yield from ((path.relative_to(ROOT), f"{module}.{name.strip()}") for name in names.split(","))
+            yield from ((path.relative_to(ROOT), f"{module}.{name.split()[0]}") for name in names.split(","))
 
 
 def test_a_name_that_does_not_exist_is_found():
@@ -74,13 +76,14 @@ def test_a_name_that_does_not_exist_is_found():
 
 
 def test_every_dotted_name_exists():
-    names = [*mentions(DOTTED), *imported()]
+    names = [(path, name) for path, name in [*mentions(DOTTED), *imported()] if name not in TOYS]
     wrong = {f"{path}: {name}" for path, name in names if not exists(name)}
     assert not wrong, "\n".join(sorted(wrong))
 
 
 def test_every_file_exists():
-    wrong = {f"{path}: {name}" for path, name in mentions(FILE) if not (ROOT / name).exists()}
+    named = [(path, name) for path, name in mentions(FILE) if name not in PLACEHOLDERS]
+    wrong = {f"{path}: {name}" for path, name in named if not (ROOT / name).exists()}
     assert not wrong, "\n".join(sorted(wrong))
 
 

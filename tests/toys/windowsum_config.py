@@ -10,12 +10,11 @@ from ml_collections import ConfigDict
 
 from configs.base import get_base
 from jaxepi.config import section_of
+from toys.windowsum import SYSTEM
 
 
 def get_config() -> ConfigDict:
     """The experiment."""
-    from toys.windowsum import SYSTEM
-
     config = get_base()
     config.system = SYSTEM.name
     config.model = section_of(SYSTEM.sizes)
