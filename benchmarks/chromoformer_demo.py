@@ -4,7 +4,7 @@
 
 The genes (H1 cells, E003, hg19) lie on chr1, 5, 6, 8, 14 and Y, all in split 1 of the original, so its released
 model of fold 1 has seen none of them. Here they are dealt out to four folds by chromosome and cross-validated by
-`launch.py --mode crossval`: each fold is predicted by a network trained from scratch on the other 66 to 81 genes, with
+`launch.py crossval`: each fold is predicted by a network trained from scratch on the other 66 to 81 genes, with
 the weights of the last epoch, so that nothing is chosen on held-out genes. `:modern` settings, 30 epochs in batches of
 16; `--small` takes the narrow network and the learning rate of `:sample`.
 
@@ -60,7 +60,7 @@ def train(work: Path, target: str, arguments: argparse.Namespace) -> dict[str, A
     """Cross-validation by launch.py: its summary, and minutes of training."""
     run, variant = work / KINDS[target], "sample" if arguments.small else "modern"
     command = [
-        sys.executable, "launch.py", f"--config=configs/chromoformer_{KINDS[target]}.py:{variant}", "--mode=crossval",
+        sys.executable, "launch.py", "crossval", f"--config=configs/chromoformer_{KINDS[target]}.py:{variant}",
         f"--workdir={run}", f"--config.dataset.path={work / 'dataset'}", "--config.batch_size=16",
         f"--config.steps={arguments.epochs}", "--config.eval_every=0", "--config.save_every=0",
     ]  # fmt: skip

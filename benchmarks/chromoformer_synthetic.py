@@ -35,8 +35,8 @@ def prepare(work: Path, genes: int, seed: int) -> dict[str, Any]:
 def train(work: Path, folds: list[str], contacts: int, epochs: int, more: list[str]) -> list[dict[str, float]]:
     """Trains with each fold held out: its AUC after the last epoch, and minutes."""
     run = work / f"contacts{contacts}"
-    command = [sys.executable, "launch.py", "--config=configs/chromoformer_clf.py:sample", f"--workdir={run}"]
-    command += ["--mode=crossval", f"--folds={','.join(folds)}"]
+    command = [sys.executable, "launch.py", "crossval", "--config=configs/chromoformer_clf.py:sample"]
+    command += [f"--workdir={run}", f"--folds={','.join(folds)}"]
     fields = {"dataset.path": work / "dataset", "task.max_pcres": contacts, "steps": epochs, "report": False}
     words = [f"--config.{name}={value}" for name, value in fields.items()]
     subprocess.run([*command, *words, *more], cwd=ROOT, check=True, stdout=sys.stderr)

@@ -1,1 +1,1 @@
-"""Metrics as mergeable masked sums, streaming evaluation, plots and the report."""
+"""Evaluation of a split: the step, the stream over its records, sampled values, and the result on disk."""

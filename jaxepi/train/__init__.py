@@ -1,1 +1,1 @@
-"""The loop, its state, optimizer, mesh, checkpoints and run log: it knows tasks, never systems."""
+"""The loop, its state, optimizer, schedules, keep-best and transfer: it knows tasks, never systems."""

@@ -1,12 +1,16 @@
-"""Program for test_contract.py: losses of two updates of every system on one and eight devices, as one JSON line."""
+"""Program for test_contract.py: losses of two updates of every system on one and eight devices, as one JSON line.
+
+Its argument names systems beside the registered ones: name -> package, as JSON.
+"""
 
 import json
+import sys
 
 import jax
 
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
-from jaxepi.systems.registry import get_system, known_systems, task_of
+from jaxepi.systems.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.train.state import make_steps
 
 UPDATES = 2
@@ -28,5 +32,6 @@ def losses(name: str, devices: int, fsdp: int) -> list[float]:
 
 
 if __name__ == "__main__":
+    SYSTEMS.update(json.loads(sys.argv[1]))
     meshes = {"1x1": (1, 1), "8x1": (8, 1), "2x4": (8, 4)}
     print(json.dumps({n: {m: losses(n, *mesh) for m, mesh in meshes.items()} for n in known_systems()}))

@@ -21,11 +21,20 @@ from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.predictor import Predictor
 from jaxepi.pretrained.table import weights_digest
 from jaxepi.released import load_released
-from jaxepi.systems.registry import get_system, known_systems, task_of
+from jaxepi.systems.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.task import PLACES, predicted
 from jaxepi.train.state import make_steps
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+TOY = {"windowsum": "toys.windowsum"}  # the system of docs/extending.md, registered here alone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SYSTEMS, *next(iter(TOY.items())))
+        yield
 
 
 class Case:
@@ -45,8 +54,8 @@ class Case:
 _cases: dict[str, Case] = {}
 
 
-@pytest.fixture(params=known_systems())
-def case(request):
+@pytest.fixture(params=[*known_systems(), *TOY])
+def case(request, registered):
     if request.param not in _cases:
         _cases[request.param] = Case(request.param)
     return _cases[request.param]
@@ -173,13 +182,18 @@ def on_many_devices():
     flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=600
+        [sys.executable, str(program), json.dumps(TOY)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", known_systems())
+@pytest.mark.parametrize("name", [*known_systems(), *TOY])
 def test_one_and_eight_devices_have_the_same_loss(on_many_devices, name):
     losses = on_many_devices[name]
     assert losses["1x1"][1] != losses["1x1"][0]
