@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from jaxepi.parallel.mesh import batch_sharding, replicated
+from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, replicated
 from jaxepi.task import Batch, Task
 
 EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
@@ -17,9 +17,10 @@ def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
     """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh."""
 
     def evaluate(params: Any, rest: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array]]:
-        model = nnx.merge(graphdef, params, rest)
+        model = nnx.merge(graphdef, *gathered(mesh, (params, rest)))
         model.eval()
-        inputs, targets = task.prepare(batch, jax.random.key(0), train=False)
+        rows = len(jax.tree.leaves(batch)[0])
+        inputs, targets = on_rows(mesh, task.prepare(batch, jax.random.key(0), train=False), rows)
         outputs = task.apply(model, inputs)
         return task.metrics(outputs, targets), task.predictions(outputs, targets)
 

@@ -38,6 +38,22 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def on_rows(mesh: Mesh, tree: Any, rows: int) -> Any:
+    """Inside a jitted function: keeps each array with `rows` rows split as batches are, whatever follows from it."""
+    split = batch_sharding(mesh)
+    return jax.tree.map(
+        lambda x: jax.lax.with_sharding_constraint(x, split) if x.ndim and x.shape[0] == rows else x, tree
+    )
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """Inside a jitted function: parts of a state, whole on every device, for use with rows that stay on theirs.
+
+    Left to itself, the compiler may move activations to the shards of the parameters instead.
+    """
+    return jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
 def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
     """For each array of a state: its longest axis that `fsdp` divides is split, small arrays are replicated."""
     size = mesh.shape["fsdp"]

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jaxepi.evaluate.step import EvaluateStep, make_evaluate_step
-from jaxepi.parallel.mesh import batch_sharding, replicated, state_shardings
+from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, replicated, state_shardings
 from jaxepi.task import Task
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.transfer import check_frozen, chosen, keep_statistics, trainable
@@ -100,11 +100,11 @@ def make_steps(
         )
 
     shardings = state_shardings(mesh, jax.eval_shape(create))
-    objective = _objective(task, graphdef, frozen, frozen_statistics)
+    objective = _objective(task, graphdef, mesh, frozen, frozen_statistics)
 
     def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-        (loss, (terms, rest)), gradient = accumulated(objective, config.accumulate, state, batch, rng)
+        (loss, (terms, rest)), gradient = accumulated(objective, config.accumulate, state, batch, rng, shardings.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -124,7 +124,7 @@ def make_steps(
 
 
 def _objective(
-    task: Task, graphdef: Any, frozen: Sequence[str], frozen_statistics: str
+    task: Task, graphdef: Any, mesh: Mesh, frozen: Sequence[str], frozen_statistics: str
 ) -> Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]:
     """(params, rest, batch, rng) -> (loss, (terms, new rest)); the gradient of frozen parameters is 0."""
 
@@ -133,11 +133,12 @@ def _objective(
         if frozen:
             params = chosen(trainable(params, frozen), params, jax.lax.stop_gradient(params))
         # A copy: normalisation layers write their statistics, which may not reach out of the gradient's trace.
-        model = nnx.merge(graphdef, params, rest, copy=True)
+        model = nnx.merge(graphdef, *gathered(mesh, (params, rest)), copy=True)
         model.train()
         if frozen and frozen_statistics == "running":
             keep_statistics(model, frozen)
-        inputs, targets = task.prepare(batch, rng, train=True)
+        rows = len(jax.tree.leaves(batch)[0])
+        inputs, targets = on_rows(mesh, task.prepare(on_rows(mesh, batch, rows), rng, train=True), rows)
         loss, terms = task.loss(task.apply(model, inputs), targets)
         _, _, rest = nnx.split(model, nnx.Param, ...)
         if frozen:
@@ -147,12 +148,20 @@ def _objective(
     return objective
 
 
-def accumulated(objective: Callable[..., Any], count: int, state: TrainState, batch: Batch, rng: jax.Array) -> Any:
+def accumulated(
+    objective: Callable[..., Any], count: int, state: TrainState, batch: Batch, rng: jax.Array, shardings: Any
+) -> Any:
     """Loss and gradient of a batch as the mean over `count` micro-batches, computed one after the other.
 
-    Micro-batch i takes every count-th row, so that no row leaves its device.
+    Micro-batch i takes every count-th row, so that no row leaves its device. The gradient has the parameters'
+    `shardings`.
     """
-    gradient_of = jax.value_and_grad(objective, has_aux=True)
+    value_and_gradient = jax.value_and_grad(objective, has_aux=True)
+
+    def gradient_of(*arguments: Any) -> Any:
+        value, gradient = value_and_gradient(*arguments)
+        return value, jax.lax.with_sharding_constraint(gradient, shardings)
+
     if count == 1:
         return gradient_of(state.params, state.rest, batch, rng)
     micro = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0), batch)

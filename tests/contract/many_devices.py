@@ -9,6 +9,7 @@ import sys
 import jax
 
 from jaxepi.optimizer_config import OptimizerConfig
+from jaxepi.parallel import mesh as meshes
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.systems.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.train.state import make_steps
@@ -33,5 +34,6 @@ def losses(name: str, devices: int, fsdp: int) -> list[float]:
 
 if __name__ == "__main__":
     SYSTEMS.update(json.loads(sys.argv[1]))
-    meshes = {"1x1": (1, 1), "8x1": (8, 1), "2x4": (8, 4)}
-    print(json.dumps({n: {m: losses(n, *mesh) for m, mesh in meshes.items()} for n in known_systems()}))
+    meshes.SMALLEST_SPLIT = 64  # so that the toys' small arrays are split too
+    tried = {"1x1": (1, 1), "8x1": (8, 1), "2x4": (8, 4), "1x8": (8, 8)}
+    print(json.dumps({n: {m: losses(n, *mesh) for m, mesh in tried.items()} for n in known_systems()}))

@@ -121,6 +121,10 @@ def test_fsdp_has_the_same_loss(uninterrupted, tmp_path):
     run(flags, workdir, devices=8)
     ours, theirs = losses(workdir), losses(whole)
     np.testing.assert_allclose([ours[s] for s in range(1, 6)], [theirs[s] for s in range(1, 6)], rtol=2e-5)
+    run([*arguments, "--config.steps=8", "--config.optimizer.decay_steps=20"], workdir)  # the rest on one device
+    assert records(workdir, "resume")[0]["step"] == 5
+    ours = losses(workdir)
+    np.testing.assert_allclose([ours[s] for s in range(6, 9)], [theirs[s] for s in range(6, 9)], rtol=1e-3)
 
 
 def test_two_processes_have_the_same_loss(uninterrupted, tmp_path):

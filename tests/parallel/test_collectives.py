@@ -1,0 +1,96 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxepi.parallel.collectives import Collective, bytes_moved, collectives
+from jaxepi.systems.registry import known_systems
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+HLO = """HloModule jit_train, num_partitions=8
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%inner (x: bf16[8,2]) -> bf16[8,2] {
+  %x = bf16[8,2]{1,0} parameter(0)
+  ROOT %all-to-all.1 = bf16[8,2]{1,0:T(8,128)(2,1)} all-to-all(%x), replica_groups={{0,1,2,3,4,5,6,7}}, dimensions={0}
+}
+
+%body (s: (s32[], bf16[8,2])) -> (s32[], bf16[8,2]) {
+  %s = (s32[], bf16[8,2]{1,0}) parameter(0)
+  %v = bf16[8,2]{1,0} get-tuple-element(%s), index=1
+  %moved = bf16[8,2]{1,0} fusion(%v), kind=kCustom, calls=%inner
+  ROOT %out = (s32[], bf16[8,2]{1,0}) tuple(%i, %moved)
+}
+
+ENTRY %main (p: f32[4,3], q: f32[16]) -> f32[16,3] {
+  %p = f32[4,3]{1,0} parameter(0)
+  %all-gather-start.1 = (f32[4,3]{1,0}, f32[16,3]{1,0}) all-gather-start(%p), replica_groups=[2,4]<=[8], dimensions={0}
+  %all-gather-done.1 = f32[16,3]{1,0} all-gather-done(%all-gather-start.1)
+  %all-reduce.1 = (f32[], s8[5]{0}) all-reduce(%loss, %count), replica_groups={{0,1},{2,3}}, to_apply=%add
+  %rs = f32[2]{0:T(256)} reduce-scatter(%q), replica_groups=[1,8]<=[8], dimensions={0}, to_apply=%add
+  %loop = (s32[], bf16[8,2]{1,0}) while(%t), condition=%c, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %used = f32[] add(%all-reduce.1, %all-reduce.1)
+}
+"""
+
+
+def test_each_collective_is_read_once_with_what_it_moves_in_all():
+    assert collectives(HLO) == [
+        Collective("all-to-all", "bf16", (8, 2), 32, 5),
+        Collective("all-gather", "f32", (16, 3), 192, 1),
+        Collective("all-reduce", "f32", (), 4, 1),
+        Collective("all-reduce", "s8", (5,), 5, 1),
+        Collective("reduce-scatter", "f32", (2,), 64, 1),
+    ]
+    assert bytes_moved(collectives(HLO)) == {
+        "all-to-all": 160, "all-gather": 192, "all-reduce": 9, "reduce-scatter": 64,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[(), ("--evaluate",)], ids=["train", "evaluate"])
+def compiled(request):
+    """(is it training, system -> mesh -> what benchmarks/sharding.py prints of it) on eight made-up devices."""
+    flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "sharding.py"), *request.param],
+        env=environment, capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for line in map(json.loads, done.stdout.splitlines()):
+        found.setdefault(line["system"], {})[line["mesh"]] = line
+    return not request.param, found
+
+
+@pytest.mark.parametrize("name", known_systems())
+def test_fsdp_moves_parameters_and_no_activations(compiled, name):
+    """Each parameter comes to every device once and each gradient is summed once; rows stay where they are."""
+    training, systems = compiled
+    meshes = systems[name]
+    assert meshes.keys() == {"8x1", "2x4", "1x8"}
+    for mesh, one in meshes.items():
+        assert one["batch_mb"] == 0, (mesh, one["largest"])
+        assert "all-to-all" not in one["moved_mb"] and "collective-permute" not in one["moved_mb"], mesh
+        assert one["ratio"] <= (3.5 if training else 1.5), mesh
+    for mesh in ("2x4", "1x8"):
+        assert meshes[mesh]["moved_mb"]["all-gather"] <= 2 * meshes[mesh]["parameters_mb"]
+        assert meshes[mesh]["moved_mb"]["all-gather"] >= 0.8 * meshes[mesh]["parameters_mb"]  # and they were split
+
+
+@pytest.mark.parametrize("name", known_systems())
+def test_memory_of_the_state_falls_with_fsdp(compiled, name):
+    _, systems = compiled
+    one, four, eight = (systems[name][mesh] for mesh in ("8x1", "2x4", "1x8"))
+    assert four["state_mb"] < 0.4 * one["state_mb"] and eight["state_mb"] < 0.7 * four["state_mb"]
+    assert eight["arguments_mb"] < four["arguments_mb"] < one["arguments_mb"]
+    assert eight["total_mb"] < one["total_mb"]
