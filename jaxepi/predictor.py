@@ -241,10 +241,8 @@ def load(
     else:
         if which is not None:
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
-        model, found, content = load_released(source, system, **sizes)
-        if window is not None and getattr(model.config, "window", window) != window:
-            model, found, content = load_released(source, found.name, **{**sizes, "window": window})
-        name, config = content.name, None
+        model, found, content = load_released(source, system, window, **sizes)
+        name, config, tracks = content.name, None, content.tracks if tracks is None else tracks
         manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
         made = task_of(found, dataclasses.asdict(model.config), objective, manifest)
     if window is not None:

@@ -48,7 +48,7 @@ class Weights:
 
     Attributes:
       wrappers: keys under which the original keeps its state dict; the first is used for writing.
-      prefixes: what wrappers of the original put before every name.
+      prefixes: what wrappers of the original put before every name, beside those of `jaxepi.pretrained.table`.
       signature: original names by which a file of this system is recognised.
       sizes: reads the config fields that the tensors tell; raises JaxepiError for a variant that is not supported.
       table: the weight table of a config.
@@ -58,7 +58,12 @@ class Weights:
       rename: a tensor's name in any version of the original -> the one in `table`; None if there was one version.
       open: for files whose names or layout vary, or that come with a description: (source, asked sizes) -> tensors
         under the table's names, and sizes with what the file tells besides its tensors. None: names are the table's.
-      write: for formats beyond plain named arrays: (model, path) -> True if it wrote a file of this suffix.
+      write: for formats beyond plain named arrays: (model, path, texts to keep in the file) -> True if it wrote a file
+        of this suffix.
+      noted: config fields that tensors do not tell, or not in which order: an export writes them beside the tensors. A
+        tuple that the tensors tell is taken in the order of the file, or descending where that says nothing.
+      named: (config, what was read) -> names of the tracks of a file that names none, if it is a released one that is
+        known to have these; else None.
     """
 
     wrappers: Sequence[str]
@@ -70,7 +75,9 @@ class Weights:
     build: Callable[[Any], nnx.Module] | None = None
     rename: Callable[[str], str] | None = None
     open: Callable[[Source, Mapping[str, Any]], tuple[Released, dict[str, Any]]] | None = None
-    write: Callable[[nnx.Module, Path], bool] | None = None
+    write: Callable[[nnx.Module, Path, Mapping[str, str]], bool] | None = None
+    noted: Sequence[str] = ()
+    named: Callable[[Any, Released], Sequence[str] | None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh, replicated
-from jaxepi.storage.checkpoint import Checkpoints, Meta
+from jaxepi.storage.checkpoint import Checkpoints, Meta, damaged
 from jaxepi.systems.registry import make_task
 from jaxepi.task import Task
 
@@ -37,7 +37,7 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
         one of several, or "last"; None for the one that the run's config.report_checkpoint names.
 
     Raises:
-      JaxepiError: no such run, no checkpoint yet, or none that can be read.
+      JaxepiError: no such run, no checkpoint yet, or one that is damaged.
     """
     workdir = Path(workdir)
     places = {"last": [workdir / "checkpoints"], "best": [workdir / "best", workdir / "checkpoints"]}
@@ -50,7 +50,6 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
             f"No checkpoint in {workdir}; expected the --workdir of a run that has saved (it holds checkpoints/)."
         )
     checkpoints = Checkpoints(found)
-    problems: list[str] = []
     for step in checkpoints.steps():
         try:
             if which is None and json.loads(checkpoints.meta(step)["config"]).get("report_checkpoint") == "last":
@@ -58,9 +57,10 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
             return _restore_model(checkpoints, step)
         except JaxepiError:
             raise
-        except Exception as problem:  # as in restore_newest
-            problems.append(str(problem).strip().splitlines()[0][:160])
-    raise JaxepiError(f"No checkpoint in {found} can be read ({'; '.join(problems) or 'none is complete'}).")
+        except Exception as problem:  # orbax and its storage raise many kinds for damaged files
+            if (found / str(step)).exists():  # else its run has just replaced it
+                raise damaged(found / str(step), problem) from problem
+    raise JaxepiError(f"No checkpoint in {found} can be read, as none is complete.")
 
 
 def _kept(workdir: Path) -> list[str]:
@@ -89,6 +89,7 @@ def _restore_model(checkpoints: Checkpoints, step: int) -> RestoredModel:
             partial_restore=True,
         ),
     )
+    checkpoints.check_parts(step, meta, restored)
     model = nnx.merge(graphdef, restored["ema" if averaged else "params"], restored["rest"])
     model.eval()
     return RestoredModel(model, task, config, meta)

@@ -1,10 +1,12 @@
 import json
+import shutil
 import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 
@@ -136,3 +138,59 @@ def test_importing_the_package_is_light():
     )
     path = ":".join(filter(None, sys.path))
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path, "PATH": ""})
+
+
+def flip_bits(checkpoint, seed):
+    """Flips a bit in every array of a checkpoint as its storage would hand it out: other values, sound files."""
+    reader, folder = ocp.PyTreeCheckpointer(), checkpoint / "state"
+    tree = reader.restore(folder)
+    random = np.random.default_rng(seed)
+
+    def flipped(leaf):
+        array = np.array(leaf)
+        flat = array.reshape(-1).view(np.uint8)
+        flat[random.integers(flat.size)] ^= 1 << random.integers(7)
+        return array
+
+    changed = {name: jax.tree.map(flipped, part) if name in ("params", "rest") else part for name, part in tree.items()}
+    shutil.rmtree(folder)
+    reader.save(folder, changed)
+
+
+DAMAGED = (
+    r"Checkpoint .*checkpoints/1 is damaged \(its (params|rest|state) does not match its checksum\): restore it from"
+)
+
+
+def test_a_flipped_bit_is_told(predictor, tmp_path):
+    save_run(tmp_path, predictor)
+    flip_bits(tmp_path / "checkpoints" / "1", 0)
+    with pytest.raises(JaxepiError, match=DAMAGED):
+        jaxepi.load(tmp_path)
+
+
+def test_checkpoints_without_checksums_of_their_parts_are_checked_as_a_whole(predictor, tmp_path):
+    save_run(tmp_path, predictor)
+    path = tmp_path / "checkpoints" / "1" / "meta" / "metadata"
+    meta = json.loads(path.read_text())
+    assert {"params", "rest"} <= set(meta.pop("checksums"))
+    path.write_text(json.dumps(meta))
+    assert jaxepi.load(tmp_path).digest() == predictor.digest()
+    path.write_text(json.dumps({**meta, "checksum": meta["checksum"] ^ 1}))
+    with pytest.raises(JaxepiError, match=DAMAGED):
+        jaxepi.load(tmp_path)
+
+
+def test_damaged_files_of_the_newest_checkpoint_are_told_and_not_passed_over(predictor, tmp_path):
+    save_run(tmp_path, predictor)
+    shutil.copytree(tmp_path / "checkpoints" / "1", tmp_path / "checkpoints" / "2")
+    files = [file for file in (tmp_path / "checkpoints" / "2" / "state").rglob("d/*") if file.stat().st_size > 100]
+    for file in files:
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 8
+        file.write_bytes(data)
+    assert files
+    with pytest.raises(JaxepiError, match=r"checkpoints/2 is damaged .*move this folder away to use the checkpoint be"):
+        jaxepi.load(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "2")
+    assert jaxepi.load(tmp_path).digest() == predictor.digest()

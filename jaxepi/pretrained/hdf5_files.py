@@ -7,27 +7,50 @@ from typing import IO, Any
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+from jaxepi.pretrained.limits import check_claim
 from jaxepi.storage.atomic import replacing
 from jaxepi.storage.job import require_h5py
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]
 
+# what follows a file's name
+KERAS_3 = (
+    "is in the format of Keras 3, which keeps no names of layers' weights: load it with Keras and save it once more "
+    "with model.save('model.h5')."
+)
 
-def read_hdf5(stream: IO[bytes], name: str) -> dict[str, np.ndarray]:
-    """Arrays by dataset path, for example "model_weights/conv1d/conv1d/kernel:0".
+
+def read_hdf5(
+    stream: IO[bytes], size: int, name: str, wanted: Sequence[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays by dataset path, for example "model_weights/conv1d/conv1d/kernel:0", and the texts `wanted` of the root.
 
     A Keras file (attributes `layer_names` and `weight_names`, at the root or under `model_weights`) gives only its
     weights, in layer order, because the numbers in layer names are no order; any other HDF5 file gives every dataset.
 
+    Args:
+      stream: the file.
+      size: bytes on disk, which bound what it may claim to hold.
+      name: what errors call it.
+      wanted: names of attributes of the root.
+
     Raises:
-      JaxepiError: h5py is not installed, the file is damaged, or data lie outside it.
+      JaxepiError: h5py is not installed, the file is damaged, of Keras 3, or claims more than it can hold, or data lie
+        outside it.
     """
     h5py = require_h5py(what=name)
     try:
         with h5py.File(stream, "r") as file:
             paths = _keras_paths(file) or _all_paths(h5py, file, "", name)
-            return {path: _dataset(h5py, file, path, name) for path in paths}
-    except (OSError, KeyError, RuntimeError) as problem:
+            if any("/vars/" in path for path in paths):
+                raise JaxepiError(f"{name} {KERAS_3}")
+            datasets = {path: _dataset(h5py, file, path, name) for path in paths}
+            check_claim(sum(dataset.size * dataset.dtype.itemsize for dataset in datasets.values()), size, name)
+            notes = {key: _text(file.attrs[key]) for key in wanted if key in file.attrs}
+            return {path: np.asarray(dataset[()]) for path, dataset in datasets.items()}, notes
+    except JaxepiError:
+        raise
+    except Exception as problem:  # a damaged file fails in as many ways as there are bytes
         raise JaxepiError(f"{name} is not a readable HDF5 file ({problem}).") from problem
 
 
@@ -53,8 +76,8 @@ def _all_paths(h5py: Any, group: Any, prefix: str, name: str) -> list[str]:
     return paths
 
 
-def _dataset(h5py: Any, file: Any, path: str, name: str) -> np.ndarray:
-    """One dataset; refuses what HDF5 would fetch from other files on the disk."""
+def _dataset(h5py: Any, file: Any, path: str, name: str) -> Any:
+    """One dataset, unread; refuses what HDF5 would fetch from other files on the disk."""
     parts = path.split("/")
     links = [file.get("/".join(parts[: i + 1]), getlink=True) for i in range(len(parts))]
     dataset = file[path] if all(isinstance(link, h5py.HardLink) for link in links) else None
@@ -62,7 +85,7 @@ def _dataset(h5py: Any, file: Any, path: str, name: str) -> np.ndarray:
         raise JaxepiError(f"{name} was refused: {path} does not lie in the file itself.")
     if dataset.dtype.kind not in "fiub":
         raise JaxepiError(f"{name}: {path} holds {dataset.dtype} where numbers were expected.")
-    return dataset[()] if dataset.shape else np.asarray(dataset[()])
+    return dataset
 
 
 def _text(value: bytes | str) -> str:

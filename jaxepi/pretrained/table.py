@@ -17,6 +17,8 @@ from flax import nnx
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.layers.torch_like import Kept
 
+# What wrapping a module in another puts before every name, whatever the system.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 MOST_NAMED = 10  # tensors that an error names before it only counts
 
 

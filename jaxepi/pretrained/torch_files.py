@@ -48,6 +48,11 @@ def read_torch(file: Path | IO[bytes], name: str) -> Any:
       JaxepiError: torch is not installed, the file is damaged, or it holds a type that could execute code.
     """
     torch = _torch(name)
+    if _is_script(file):
+        raise JaxepiError(
+            f"{name} is a TorchScript archive, which holds code beside its tensors and is not run here: save the "
+            "state dict of the module with the program that made it, and load that."
+        )
     mapped = isinstance(file, Path) and zipfile.is_zipfile(file)
     try:
         with torch.serialization.safe_globals(harmless_types()):
@@ -65,16 +70,39 @@ def read_torch(file: Path | IO[bytes], name: str) -> Any:
         raise JaxepiError(f"{name} is not a readable torch file ({_first_line(problem)}).") from problem
 
 
-def as_array(value: Any) -> np.ndarray | None:
-    """A tensor (or array) as NumPy without a copy where possible; None if the value is neither."""
+def _is_script(file: Path | IO[bytes]) -> bool:
+    """Whether this is a zip archive as TorchScript writes it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(member.rsplit("/", 1)[-1] == "constants.pkl" for member in archive.namelist())
+    except Exception:  # no zip, or a damaged one: torch says so
+        return False
+    finally:
+        if not isinstance(file, Path):
+            file.seek(0)
+
+
+def as_array(value: Any, name: str = "a tensor") -> np.ndarray | None:
+    """A tensor (or array) as NumPy without a copy where possible; None if the value is neither.
+
+    Raises:
+      JaxepiError: a kind of tensor that NumPy does not have (sparse, quantised, float8, without data); it is `name`.
+    """
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     if not (hasattr(value, "detach") and hasattr(value, "numpy")):
         return np.asarray(value) if hasattr(value, "__array__") else None
-    tensor = value.detach().cpu().contiguous()
-    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no such type; float32 holds its values exactly
-        tensor = tensor.float()
-    return tensor.numpy()
+    try:
+        tensor = value.detach().cpu().contiguous()
+        if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no such type; float32 holds its values exactly
+            tensor = tensor.float()
+        return tensor.resolve_conj().resolve_neg().numpy()
+    except (TypeError, RuntimeError) as problem:
+        kind = f"{value.dtype}, {value.layout}, on {value.device}".replace("torch.", "")
+        raise JaxepiError(
+            f"{name} is a tensor of a kind that is not read here ({kind}): make it dense and of float32 with the "
+            "program that made it (to_dense(), dequantize(), float()), and save it again."
+        ) from problem
 
 
 def write_torch(file: IO[bytes], arrays: Mapping[str, np.ndarray], wrapper: str, extra: Mapping[str, Any]) -> None:
@@ -99,4 +127,6 @@ def _torch(name: str) -> ModuleType:
 
 
 def _first_line(problem: Exception) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+    """What went wrong, unless torch advises to switch its protection off."""
+    text = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+    return type(problem).__name__ if "weights_only" in text else text

@@ -5,18 +5,22 @@
     workdir/best_<metric>/<step>/ the best by each further metric, if several are monitored
 
 Each holds `state` (parameters, normalisation statistics, optimizer, moving average, rng, step) and `meta` (JSON: the
-input's position, the resolved config, versions, the dataset's fingerprint and description, a checksum of the state).
+input's position, the resolved config, versions, the dataset's fingerprint and description, checksums of the state and
+of each of its parts).
 """
 
+import dataclasses
 import functools
+import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
@@ -50,7 +54,8 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        meta = {**meta, "step": step, "checksum": checksum(state)}
+        parts = {name: checksum(part) for name, part in _parts(state).items() if part is not None}
+        meta = {**meta, "step": step, "checksum": checksum(state), "checksums": parts}
         try:
             self._manager.save(
                 step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
@@ -102,6 +107,40 @@ class Checkpoints:
         if checksum(restored) != meta["checksum"]:
             raise ValueError("its contents do not match their checksum")
         return restored, meta
+
+    def check_parts(self, step: int, meta: Meta, parts: Mapping[str, Any]) -> None:
+        """Compares parts of a state that were read with their checksums, such as "params" and "rest".
+
+        Checkpoints of earlier versions have only a checksum of the whole, which is then read too, by a single host.
+
+        Raises:
+          JaxepiError: a part is not what was saved.
+        """
+        told = meta.get("checksums")
+        if told is None:
+            seen = self._whole(step) if jax.process_count() == 1 else None
+            wrong = [] if seen in (None, meta.get("checksum")) else ["state"]
+        else:
+            wrong = [name for name, part in parts.items() if checksum(part) != told.get(name)]
+        if wrong:
+            raise damaged(self.directory / str(step), f"its {wrong[0]} does not match its checksum")
+
+    def _whole(self, step: int) -> int | None:
+        """The checksum of a state as it lies on disk; None if its leaves cannot be put into order."""
+        folder = self.directory / str(step) / "state"
+        reader = ocp.PyTreeCheckpointer()
+        tree = reader.metadata(folder).item_metadata.tree
+        arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        state = reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=arrays))
+        leaves = []
+        try:
+            for leaf in json.loads((folder / "_METADATA").read_text())["tree_metadata"].values():
+                if not leaf["value_metadata"].get("skip_deserialize"):
+                    keys = [part["key"] for part in leaf["key_metadata"]]
+                    leaves.append(functools.reduce(_child, keys, state))
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+        return checksum(leaves)
 
     def _check_shapes(self, step: int, abstract_state: Any) -> None:
         """A checkpoint of another model is not damage: it is told, not passed over."""
@@ -166,6 +205,26 @@ def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:
         f"Cannot write a checkpoint to {directory} ({problem.strerror or problem}); the earlier ones are untouched: "
         "make room or choose another --workdir, and run the same command again."
     )
+
+
+def damaged(checkpoint: Path, problem: Exception | str) -> JaxepiError:
+    """What a reader of a checkpoint that is not what was saved is told."""
+    reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160].rstrip(".")
+    return JaxepiError(
+        f"Checkpoint {checkpoint} is damaged ({reason}): restore it from a copy, or move this folder away to use the "
+        "checkpoint before it."
+    )
+
+
+def _parts(state: Any) -> Mapping[str, Any]:
+    """The parts of a state by name."""
+    if dataclasses.is_dataclass(state):
+        return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return state
+
+
+def _child(node: Any, key: str) -> Any:
+    return node[int(key)] if isinstance(node, list | tuple) else node[key]
 
 
 def _path(path: tuple[Any, ...]) -> str:

@@ -161,10 +161,11 @@ def released(
 
 WEIGHTS = Weights(
     wrappers=("net",),
-    prefixes=("module.", "_orig_mod."),
+    prefixes=(),
     signature=tuple(f"embed.{size}.lin_proj.weight" for size in ChromoformerConfig().bin_sizes),
     sizes=_sizes,
     table=table,
     released=released,
     rename=current_name,
+    noted=("bin_sizes", "empty_rows"),
 )

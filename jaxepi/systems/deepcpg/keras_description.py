@@ -15,21 +15,30 @@ from jaxepi.systems.deepcpg.model import LARGEST_VARIANCE
 Layer = Mapping[str, Any]
 
 
-def find_description(weights: Path) -> str | None:
-    """The JSON text inside a weight file or beside it, or None."""
+def find_description(weights: Path) -> tuple[str, str] | None:
+    """The JSON text inside a weight file or beside it, and where it lies, or None.
+
+    Raises:
+      JaxepiError: there is one, but it cannot be read.
+    """
     try:
         import h5py
 
         with h5py.File(weights, "r") as file:
             text = file.attrs.get("model_config")
         if text is not None:
-            return text.decode() if isinstance(text, bytes) else str(text)
+            return text.decode(errors="replace") if isinstance(text, bytes) else str(text), f"inside {weights}"
     except (ImportError, OSError):  # no Keras file: reading the weights will say so if that is wrong
         pass
     stem = weights.stem.removesuffix("_weights")
     beside = [weights.with_name("model.json"), weights.with_name(f"{stem}.json"), weights.with_name(stem)]
     found = next((path for path in beside if path.is_file() and path != weights), None)
-    return None if found is None else found.read_text()
+    if found is None:
+        return None
+    try:
+        return found.read_text(encoding="utf-8-sig"), str(found)
+    except (OSError, ValueError) as problem:
+        raise JaxepiError(f"Cannot read {found}, the description of the model in {weights} ({problem}).") from problem
 
 
 def weights_in(folder: Path) -> Path:
@@ -45,7 +54,7 @@ def weights_in(folder: Path) -> Path:
     return found
 
 
-def read_description(text: str, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+def read_description(text: str, place: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Fields of the model's config that the description tells, and unnamed layer -> output.
 
     Raises:
@@ -58,20 +67,25 @@ def read_description(text: str, name: str) -> tuple[dict[str, Any], dict[str, st
         by_name = {layer["name"]: layer for layer in layers}
         told: dict[str, Any] = {}
         unnamed: dict[str, str] = {}
+        if not layers or not ends:
+            raise ValueError("it lists no layers")
         for layer in layers:
-            told |= _of_layer(layer, name)
+            told |= _of_layer(layer, place)
         for end in ends:
             if by_name[end]["class_name"] == "ScaledSigmoid":
                 unnamed[by_name[end]["inbound_nodes"][0][0][0]] = end
-    except (ValueError, KeyError, TypeError, IndexError) as problem:
-        raise JaxepiError(f"The model description of {name} is not that of a Keras model ({problem!r}).") from problem
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as problem:
+        raise JaxepiError(
+            f"The model description {place} is not that of a Keras model ({problem!r}): get it again, or take it away "
+            "and give window, dropout and activation as arguments."
+        ) from problem
     told["outputs"] = tuple(end for end in ends if not end.startswith("dense_"))
     if len(told["outputs"]) < len(ends):  # an entropy head, whose name the original loses
         del told["outputs"]
     return told, unnamed
 
 
-def _of_layer(layer: Layer, name: str) -> dict[str, Any]:
+def _of_layer(layer: Layer, place: str) -> dict[str, Any]:
     kind, config = layer["class_name"], layer["config"]
     scope = layer["name"].split("/")[0]
     if kind == "InputLayer":
@@ -88,7 +102,7 @@ def _of_layer(layer: Layer, name: str) -> dict[str, Any]:
         return told | next((found for part in inner if (found := _penalty(part["config"]))), {})
     if kind == "ScaledSigmoid" and abs(float(config.get("scaling", LARGEST_VARIANCE)) - LARGEST_VARIANCE) > 1e-6:
         raise JaxepiError(
-            f"{name} scales {layer['name']} to {config['scaling']}, but only {LARGEST_VARIANCE} is known."
+            f"{place} scales {layer['name']} to {config['scaling']}, but only {LARGEST_VARIANCE} is known."
         )
     return _penalty(config) if scope in ("dna", "cpg", "joint") else {}
 

@@ -4,7 +4,7 @@ Layers, their names and their order are those that the original's model builders
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +202,8 @@ class Description:
         return json.dumps(content)
 
 
-def write_model(model: DeepCpG, path: Path, table: Table) -> bool:
-    """Writes `path` (.h5) and model.json beside it; False if the suffix is another.
+def write_model(model: DeepCpG, path: Path, table: Table, notes: Mapping[str, str]) -> bool:
+    """Writes `path` (.h5), with `notes` for ourselves, and model.json beside it; False if the suffix is another.
 
     Raises:
       JaxepiError: h5py is missing, or a file cannot be written.
@@ -224,7 +224,8 @@ def write_model(model: DeepCpG, path: Path, table: Table) -> bool:
             weights = [(f"{name}/{role}", array) for role, array in weights]
         # an input layer is called as the scope of its network, and a scaled head as the unnamed layer before it
         layers.append((name, [] if layer["class_name"] in ("InputLayer", "ScaledSigmoid") else weights))
-    write_keras(path, layers, {"model_config": text, "keras_version": KERAS_VERSION, "backend": "tensorflow"})
+    keras = {"model_config": text, "keras_version": KERAS_VERSION, "backend": "tensorflow"}
+    write_keras(path, layers, {**keras, **notes})
     write_text(path.with_name("model.json"), text)
     return True
 

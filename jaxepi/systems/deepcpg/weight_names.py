@@ -7,7 +7,7 @@ MultiMolecule's state dicts (torch layout, five channels) are told by their own 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -168,6 +168,11 @@ def _from_torch(arrays: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dic
                 array = array[:, ATGC] if layer == 1 and array.shape[1] == 5 else array
             found[weight(f"dna/conv1d_{layer}/conv1d_{layer}", role)] = array
     return found
+
+
+def heads_are_unnamed(names: Iterable[str]) -> bool:
+    """Whether a file has its heads side by side in one tensor, which tells no names."""
+    return any(match[1] == "sequence_head" for match in map(_TORCH.match, names) if match)
 
 
 def unnamed_cells(count: int) -> tuple[str, ...]:

@@ -6,17 +6,18 @@ Our models take the channels A C G T; the original's order A T G C is changed he
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
+from jaxepi.errors import JaxepiError
 from jaxepi.layers.keras_like import NormSteps
-from jaxepi.pretrained.sources import Released, Source, read_source
-from jaxepi.pretrained.table import Entry, SideBySide, Transform
+from jaxepi.pretrained.sources import Released, Source, path_of, read_source
+from jaxepi.pretrained.table import PREFIXES, Entry, SideBySide, Transform, strip_prefixes
 from jaxepi.system import Manifest, Weights
 from jaxepi.systems.deepcpg import networks as networks
 from jaxepi.systems.deepcpg.keras_description import find_description, read_description, weights_in
@@ -29,10 +30,15 @@ from jaxepi.systems.deepcpg.model import (
     network_name,
     parse_network,
 )
-from jaxepi.systems.deepcpg.weight_names import ATGC, canonical, head_layer, heads_of, weight
+from jaxepi.systems.deepcpg.weight_names import ATGC, canonical, head_layer, heads_are_unnamed, heads_of, weight
 
 DISTANCE = 25_000  # bp; what the released models were trained with counts larger ones as this
 WRAPPERS = ("state_dict", "model_state_dict")
+# What an export writes beside the tensors: they tell no dropout, and of the heads not the order.
+NOTED = (
+    *("outputs", "window", "replicate_activation", "dna_dropout", "cpg_dropout", "joint_dropout", "l1", "l2"),
+    "debiased_norm",
+)
 
 CHANNELS = Transform(lambda array: array[:, ATGC], lambda array: array[:, ATGC])  # kernel (width, A T G C, out)
 
@@ -131,26 +137,45 @@ def open_source(source: Source, sizes: Mapping[str, Any]) -> tuple[Released, dic
     """
     text = None
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = path_of(source)
         source = path = weights_in(path) if path.is_dir() else path
         text = find_description(path) if path.is_file() else None
     content = read_source(source, WRAPPERS)
-    told, unnamed = read_description(text, content.name) if text else ({}, {})
-    asked = tuple(sizes.get("outputs", content.tracks or ()))
-    arrays = canonical(content.arrays, asked or told.get("outputs", ()), unnamed)
-    arrays = _in_order(arrays, asked or told.pop("outputs", ()))
-    told.pop("outputs", None)
-    network = _network(arrays)
-    if not asked and _unnamed_heads(arrays):
-        known = RELEASED.get((network or "", len(heads_of(arrays))))
+    content = dataclasses.replace(content, arrays=_stripped(content.arrays))
+    told, unnamed = read_description(*text) if text else ({}, {})
+    asked = tuple(sizes.get("outputs") or content.sizes.get("outputs") or ())
+    hint = asked or content.tracks or told.get("outputs", ())
+    arrays = canonical(content.arrays, hint, unnamed)
+    network, heads = _network(arrays), heads_of(arrays)
+    tracks = content.tracks
+    if not asked and set(tracks or ()) == set(heads):  # these names are those of the heads
+        asked, tracks = tuple(tracks or ()), None
+    if not asked and heads_are_unnamed(content.arrays):
+        known = RELEASED.get((network or "", len(heads)))
         arrays = _renamed(arrays, known) if known else arrays
-    content = dataclasses.replace(content, arrays=arrays, tracks=None)  # the heads' names are the tracks
-    told |= {"window": _window(arrays, network), **told, **sizes}
-    if asked:
-        told["outputs"] = asked
+    in_file = content.ordered or isinstance(source, Mapping)
+    arrays = _in_order(arrays, asked or told.pop("outputs", None) or (heads_of(arrays) if in_file else _usual(arrays)))
+    told.pop("outputs", None)
+    told |= {**{field: value for field, value in content.sizes.items() if field in NOTED}, **sizes}
+    if "window" not in told:
+        told["window"] = _window(arrays, network, content.name)
+    told["outputs"] = asked or heads_of(arrays)
     if "network" in sizes:
         told["network"] = _asked_network(str(sizes["network"]), network)
-    return content, told
+    return dataclasses.replace(content, arrays=arrays, tracks=tracks), told
+
+
+def _stripped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without what wrappers put before every name."""
+    return {bare: arrays[name] for name, bare in strip_prefixes(arrays, PREFIXES).items()}
+
+
+def _usual(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """The heads as the released files order them, else by name, numbers in them counted."""
+    heads = heads_of(arrays)
+    released = next((names for names in RELEASED.values() if set(names) == set(heads)), None)
+    digits = re.compile(r"(\d+)")
+    return released or tuple(sorted(heads, key=lambda head: [part.zfill(12) for part in digits.split(head)]))
 
 
 def _asked_network(asked: str, found: str | None) -> str:
@@ -167,11 +192,6 @@ def _in_order(arrays: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str
         return arrays
     own = {weight(head_layer(output), role): None for output in outputs for role in ("kernel", "bias")}
     return {n: a for n, a in arrays.items() if n not in own} | {n: arrays[n] for n in own if n in arrays}
-
-
-def _unnamed_heads(arrays: Mapping[str, np.ndarray]) -> bool:
-    heads = heads_of(arrays)
-    return bool(heads) and all(head.startswith("cpg/cell_") for head in heads)
 
 
 def _renamed(arrays: Mapping[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
@@ -239,15 +259,27 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     return told
 
 
-def _window(arrays: Mapping[str, np.ndarray], network: str | None) -> int:
-    """The original's window if it fits the dense layer of CnnL*, else the shortest that does."""
+def _window(arrays: Mapping[str, np.ndarray], network: str | None, name: str) -> int:
+    """The original's window if it fits the dense layer of CnnL*, else the only one that does.
+
+    Raises:
+      JaxepiError: several others fit.
+    """
     usual = DeepCpGConfig.window
     sizes = networks.DNA_NETWORKS.get((parse_network(network).dna if network else None) or "")
     kernel = arrays.get("dna/dense_1/dense_1/kernel:0")
     if not isinstance(sizes, networks.Convolutional) or kernel is None or kernel.ndim != 2:
         return usual
     low, high = networks.windows_of(sizes.blocks, max(kernel.shape[0] // sizes.blocks[-1].channels, 1))
-    return usual if low <= usual <= high else low + 1 - low % 2  # windows have a middle, so their length is odd
+    if low <= usual <= high:
+        return usual
+    fitting = [window for window in range(low, high + 1) if window % 2]  # windows have a middle, so their length is odd
+    if len(fitting) > 1:
+        raise JaxepiError(
+            f"{name} does not tell its window, and {low} to {high} bp all fit its weights: give window=... (odd) as in "
+            "training, or lay its model.json beside it."
+        )
+    return fitting[0] if fitting else low
 
 
 def _build(config: DeepCpGConfig) -> DeepCpG:
@@ -294,5 +326,6 @@ WEIGHTS = Weights(
     table=table,
     released=released,
     open=open_source,
-    write=lambda model, path: write_model(model, path, table(model.config)),
+    write=lambda model, path, notes: write_model(model, path, table(model.config), notes),
+    noted=NOTED,
 )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+from jaxepi.pretrained.sources import Released
 from jaxepi.pretrained.table import IDENTITY, TORCH_CONV1D, Entry
 from jaxepi.system import Manifest, Weights
 from jaxepi.systems.melody.model import FACTORS, STRIDES, MelodyConfig
@@ -95,17 +96,27 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
 def released(
     config: MelodyConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
 ) -> tuple[Manifest, dict[str, Any]]:
-    """What the released models were trained on; models with the published number of tracks have their names."""
-    published = ATLAS_TRACKS if config.tracks == len(ATLAS_TRACKS) else [f"track_{k}" for k in range(config.tracks)]
-    manifest = {"tracks": list(tracks or published), "window": WINDOW, "max_sites": 1, "max_cpg_letters": 2}
-    return manifest, dict(asked)
+    """What the released models were trained on."""
+    names = list(tracks or [f"track_{k}" for k in range(config.tracks)])
+    return {"tracks": names, "window": WINDOW, "max_sites": 1, "max_cpg_letters": 2}, dict(asked)
+
+
+def published_tracks(config: MelodyConfig, content: Released) -> Sequence[str] | None:
+    """The names of the atlas for the published 39-track file.
+
+    Such a file is told by its layout: the original's training script keeps the number of the step beside the weights,
+    which no export of ours and no bare state dict does. A 39-track model that someone else trained with that script
+    has the same layout: name its tracks with `tracks=...`.
+    """
+    return ATLAS_TRACKS if config.tracks == len(ATLAS_TRACKS) and "step" in content.beside else None
 
 
 WEIGHTS = Weights(
     wrappers=("model_state_dict", "state_dict"),
-    prefixes=("module.", "_orig_mod."),
+    prefixes=(),
     signature=("uplblocks.0.0.weight", "downlblocks.0.1.weight", "final_100_methy_avg.7.weight"),
     sizes=_sizes,
     table=table,
     released=released,
+    named=published_tracks,
 )

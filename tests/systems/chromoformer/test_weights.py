@@ -9,7 +9,7 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
-from jaxepi.pretrained.table import original_shapes
+from jaxepi.pretrained.table import original_shapes, weights_digest
 from jaxepi.released import load_released
 from jaxepi.systems.chromoformer import SYSTEM
 from jaxepi.systems.chromoformer.model import INPUTS, ChromoformerConfig
@@ -156,3 +156,63 @@ def test_it_computes_what_the_package_does(weights):
         torch.Tensor.cuda = before
     values = nnx.jit(jaxepi.from_pretrained("chromoformer", arrays))(inputs).values
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=2e-6)
+
+
+SIZES = (2000, 500, 100)
+
+
+def shuffled(weights, seed=0):
+    names = list(weights)
+    np.random.default_rng(seed).shuffle(names)
+    return {name: weights[name] for name in names}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_order_of_bin_sizes_does_not_depend_on_that_of_an_unordered_source(tmp_path, weights, seed):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    mapping = shuffled(weights, seed)
+    assert jaxepi.from_pretrained("chromoformer", mapping).config.bin_sizes == SIZES
+    safetensors.save_file(mapping, tmp_path / "foreign.safetensors")
+    assert jaxepi.from_pretrained("chromoformer", tmp_path / "foreign.safetensors").config.bin_sizes == SIZES
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".npz", ".safetensors"])
+def test_an_unusual_order_of_bin_sizes_goes_out_and_comes_back(tmp_path, weights, suffix):
+    pytest.importorskip({".pt": "torch", ".safetensors": "safetensors"}.get(suffix, "numpy"))
+    order = (100, 2000, 500)
+    model = jaxepi.from_pretrained("chromoformer", weights, bin_sizes=order, empty_rows="uniform")
+    assert model.config.bin_sizes == order  # a permutation of what the file tells wins
+    jaxepi.export(model, tmp_path / f"out{suffix}")
+    back, _, content = load_released(tmp_path / f"out{suffix}")
+    assert back.config == model.config and content.sizes["bin_sizes"] == order
+    assert weights_digest(back) == weights_digest(model)
+    again = jaxepi.from_pretrained("chromoformer", tmp_path / f"out{suffix}", bin_sizes=SIZES, empty_rows="zero")
+    assert (again.config.bin_sizes, again.config.empty_rows) == (SIZES, "zero")
+    with pytest.raises(JaxepiError, match="but bin_sizes=.* was asked for"):
+        jaxepi.from_pretrained("chromoformer", tmp_path / f"out{suffix}", bin_sizes=(2000, 500))
+
+
+def test_a_file_with_an_order_of_its_own_keeps_it(tmp_path, weights):
+    order = ("100", "2000", "500")
+    first = sorted(weights, key=lambda name: order.index(name.split(".")[1]) if name.startswith("embed.") else 3)
+    np.savez(tmp_path / "w.npz", **{name: weights[name] for name in first})
+    assert jaxepi.from_pretrained("chromoformer", tmp_path / "w.npz").config.bin_sizes == (100, 2000, 500)
+    ordered = collections.OrderedDict((name, weights[name]) for name in first)
+    assert jaxepi.from_pretrained("chromoformer", ordered).config.bin_sizes == (100, 2000, 500)
+
+
+def test_what_a_file_says_beside_its_tensors_may_not_contradict_them(tmp_path, weights):
+    np.savez(tmp_path / "w.npz", **weights, sizes=json.dumps({"bin_sizes": [2000, 500]}))
+    with pytest.raises(JaxepiError, match=r"w\.npz says that its model has bin_sizes \(2000, 500\), but its tensors"):
+        jaxepi.from_pretrained("chromoformer", tmp_path / "w.npz")
+    np.savez(tmp_path / "w.npz", **weights, sizes="[1")
+    with pytest.raises(JaxepiError, match=r"w\.npz has an entry 'tracks' or 'sizes' that no export"):
+        jaxepi.from_pretrained("chromoformer", tmp_path / "w.npz")
+
+
+def test_the_number_of_names_of_tracks_is_that_of_the_model(tmp_path, weights):
+    model = jaxepi.from_pretrained("chromoformer", weights)
+    with pytest.raises(JaxepiError, match="tracks has 2 names, but the model predicts 1 tracks"):
+        jaxepi.export(model, tmp_path / "w.npz", tracks=["a", "b"])
+    jaxepi.export(model, tmp_path / "w.npz", tracks=["liver"])
+    assert jaxepi.load(tmp_path / "w.npz").tracks == ["liver"] and not (tmp_path / "x.npz").exists()

@@ -57,7 +57,7 @@ def test_losses_of_all_heads_are_the_originals(golden, balanced):
         output_weights=output_weights(outputs, ("cpg/.*=1.5", "cpg_stats/var=2")),
     )
     with jax.enable_x64(True):
-        model = double(weights(arrays), outputs=outputs, l1=1e-4, l2=1e-4)
+        model = double(weights(arrays), outputs=outputs, window=51, l1=1e-4, l2=1e-4)
         predicted = model(arrays["in:dna"][..., ACGT_OF_ATGC].astype(np.float64))
         losses = per_output(predicted, label, mask, rules)
         for h, output in enumerate(outputs):
@@ -86,7 +86,7 @@ def test_training_steps_are_the_originals(golden):
     """Five steps of the original with masks, class weights, penalties and Keras's Adam: losses, gradients, weights."""
     arrays = golden("deepcpg", "train_steps.npz")
     with jax.enable_x64(True):
-        model = double(weights(arrays), l1=1e-4, l2=1e-4)
+        model = double(weights(arrays), window=41, l1=1e-4, l2=1e-4)
         outputs = model.config.outputs
         rules = LossRules(outputs, "keras", True, {o: tuple(arrays[f"in:class_weights:{o}"]) for o in outputs})
         optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3, epsilon=1e-7, epsilon_uncorrected=True), 5)
@@ -129,7 +129,7 @@ def check_gradients(gradients, arrays):
 @pytest.mark.parametrize("network", ["CnnL2h128", "CnnL3h128"])
 def test_pooled_masking_is_multimolecules_loss(golden, network):
     arrays = golden("deepcpg", f"multimolecule_{network}.npz")
-    model = jaxepi.from_pretrained("deepcpg", weights(arrays), network=network)
+    model = jaxepi.from_pretrained("deepcpg", weights(arrays), network=network, window=101)
     out = model(one_hot(arrays["in:input_ids"].astype(np.uint8), n_value=0.0))
     rules = LossRules(model.config.outputs, "pooled")
     for label, expected in (("in:labels", "loss:bce"), ("in:labels_-100", "loss:bce_ignore_-100")):

@@ -86,12 +86,17 @@ def in_double(model):
     return model
 
 
+def window_of(arrays):
+    """The window of a golden file, for the networks whose weights fit several."""
+    return {"window": arrays["in:dna"].shape[1]} if "in:dna" in arrays.files else {}
+
+
 @pytest.mark.parametrize("file", GOLDEN)
 def test_every_golden_network_in_double_precision(golden, file):
     arrays = golden("deepcpg", f"{file}.npz")
     with jax.enable_x64(True):
         sizes = {"network": GOLDEN[file], "dtype": "float64", "l1": 1e-4, "l2": 1e-4}
-        model = in_double(jaxepi.from_pretrained("deepcpg", weights(arrays), **sizes))
+        model = in_double(jaxepi.from_pretrained("deepcpg", weights(arrays), **window_of(arrays), **sizes))
         run = nnx.jit(lambda model, *given: (model(*given, intermediates=True), model.penalty()))
         out, penalty = run(model, *inputs(arrays, np.float64))
         assert out.features.dtype == jnp.float64
@@ -108,7 +113,7 @@ def test_every_golden_network_in_double_precision(golden, file):
 @pytest.mark.parametrize("file", ["dna_CnnL2h128", "cpg_RnnL2", "joint_JointL1h512"])
 def test_float32_is_close_too(golden, file):
     arrays = golden("deepcpg", f"{file}.npz")
-    model = jaxepi.from_pretrained("deepcpg", weights(arrays), network=GOLDEN[file])
+    model = jaxepi.from_pretrained("deepcpg", weights(arrays), network=GOLDEN[file], **window_of(arrays))
     out = nnx.jit(model.__class__.__call__)(model, *inputs(arrays, np.float32))
     for output in model.config.outputs:
         np.testing.assert_allclose(out.heads[output], arrays[f"out:{output}"][:, 0], rtol=0, atol=2e-5)

@@ -156,7 +156,7 @@ def test_released_cpg_and_joint_models(official, kind):
 @pytest.mark.parametrize("network", ["CnnL2h128", "CnnL3h128"])
 def test_multimolecule_golden(golden, network):
     arrays = golden("deepcpg", f"multimolecule_{network}.npz")
-    model = jaxepi.from_pretrained("deepcpg", golden_weights(arrays), network=network)
+    model = jaxepi.from_pretrained("deepcpg", golden_weights(arrays), network=network, window=101)
     x = one_hot(arrays["in:input_ids"].astype(np.uint8), n_value=0.0)
     out = run(model, x)
     np.testing.assert_allclose(out.logits, arrays["out:logits"], rtol=0, atol=2e-5)
@@ -180,7 +180,7 @@ def test_multimolecule_itself_with_random_weights_and_n(tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy")
     safetensors.save_file(state, tmp_path / "model.safetensors")
     for source in (state, tmp_path / "model.safetensors"):
-        model = jaxepi.from_pretrained("deepcpg", source, network="CnnL2h128")
+        model = jaxepi.from_pretrained("deepcpg", source, network="CnnL2h128", window=101)
         ours = run(model, one_hot(codes.astype(np.uint8), n_value=0.0)).logits
         np.testing.assert_allclose(ours, logits, rtol=0, atol=1e-5 * np.abs(logits).max())
 
@@ -188,8 +188,9 @@ def test_multimolecule_itself_with_random_weights_and_n(tmp_path):
 def test_multimolecule_cells_can_be_named(golden):
     arrays = golden_weights(golden("deepcpg", "multimolecule_CnnL3h128.npz"))
     names = ("cpg/x", "cpg/y", "cpg/z")
-    assert jaxepi.from_pretrained("deepcpg", arrays, outputs=names).config.outputs == names
-    assert jaxepi.from_pretrained("deepcpg", arrays).config.outputs == ("cpg/cell_0", "cpg/cell_1", "cpg/cell_2")
+    assert jaxepi.from_pretrained("deepcpg", arrays, outputs=names, window=101).config.outputs == names
+    unnamed = jaxepi.from_pretrained("deepcpg", arrays, window=101).config.outputs
+    assert unnamed == ("cpg/cell_0", "cpg/cell_1", "cpg/cell_2")
 
 
 NETWORKS = [
@@ -255,7 +256,7 @@ def test_layers_and_weights_are_written_in_keras_order(golden_path, tmp_path):
 def test_unnamed_heads_are_found_by_the_order_of_outputs(golden):
     arrays = golden("deepcpg", "heads_losses.npz")
     outputs = [key.removeprefix("in:label:") for key in arrays.files if key.startswith("in:label:")]
-    model = jaxepi.from_pretrained("deepcpg", golden_weights(arrays), outputs=outputs)
+    model = jaxepi.from_pretrained("deepcpg", golden_weights(arrays), outputs=outputs, window=51)
     out = run(model, arrays["in:dna"][..., ACGT_OF_ATGC].astype(np.float32))
     assert list(model.config.outputs) == outputs
     for output in outputs:
@@ -370,3 +371,52 @@ def test_a_deepcpg_mapping_is_no_melody(golden):
     arrays = golden_weights(golden("deepcpg", "cpg_FcAvg.npz"))
     _, system, content = load_released(arrays)
     assert system.name == "deepcpg" and list(content.arrays)[-1] == "cpg/c2/cpg/c2/bias:0"
+
+
+CELLS = tuple(f"cpg/cell_{i}" for i in (10, 2, 1, 3, 4, 5))
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "pth", "h5"])
+def test_heads_keep_their_names_and_order_in_every_format(tmp_path, suffix):
+    """Also where names are those of nobody's cells and as many as a released model has."""
+    needs = {"pth": "torch", "safetensors": "safetensors", "h5": "h5py"}
+    pytest.importorskip(needs.get(suffix, "numpy"))
+    model = small_model(network="CnnL3h128", outputs=CELLS, window=61, dna_dropout=0.25)
+    jaxepi.export(model, tmp_path / f"model.{suffix}")
+    for _ in range(3):
+        again = jaxepi.from_pretrained("deepcpg", tmp_path / f"model.{suffix}")
+        assert again.config.outputs == CELLS and same_weights(model, again)
+        assert (again.config.window, again.config.dna_dropout) == (61, 0.25)
+    jaxepi.export(model, tmp_path / f"named.{suffix}", tracks=list("abcdef"))
+    predictor = jaxepi.load(tmp_path / f"named.{suffix}")
+    assert predictor.tracks == list("abcdef") and predictor.model.config.outputs == CELLS
+
+
+def test_heads_of_a_foreign_safetensors_file_are_ordered_by_name(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    arrays = keras_arrays(network="CnnL3h128", outputs=CELLS, window=61)
+    safetensors.save_file(arrays, tmp_path / "w.safetensors")
+    for _ in range(3):
+        config = jaxepi.from_pretrained("deepcpg", tmp_path / "w.safetensors", window=61).config
+        assert config.outputs == ("cpg/cell_1", "cpg/cell_2", "cpg/cell_3", "cpg/cell_4", "cpg/cell_5", "cpg/cell_10")
+    assert jaxepi.from_pretrained("deepcpg", arrays, window=61).config.outputs == CELLS  # a mapping has its own order
+
+
+def test_a_window_that_nothing_tells_is_asked_for(tmp_path):
+    arrays = keras_arrays(network="CnnL2h128", outputs=("cpg/a",), window=151)
+    with pytest.raises(JaxepiError, match=r"the given mapping does not tell its window, and 14\d to 15\d bp all fit"):
+        jaxepi.from_pretrained("deepcpg", arrays)
+    assert jaxepi.from_pretrained("deepcpg", arrays, window=151).config.window == 151
+    assert jaxepi.load(arrays, window=151).window == 151
+    usual = keras_arrays(network="CnnL2h128", outputs=("cpg/a",), window=1001)
+    assert jaxepi.from_pretrained("deepcpg", usual).config.window == 1001
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\xfe\x00", b"[]", b'{"config": {"layers": [1], "output_layers": [["a"]]}}']
+)
+def test_a_broken_description_is_never_passed_over(tmp_path, text):
+    jaxepi.export(small_model(), tmp_path / "weights.npz")
+    (tmp_path / "model.json").write_bytes(text)
+    with pytest.raises(JaxepiError, match=r"model\.json"):
+        jaxepi.from_pretrained("deepcpg", tmp_path / "weights.npz")

@@ -12,7 +12,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import original_shapes
 from jaxepi.released import load_released
 from jaxepi.systems.melody import SYSTEM
-from jaxepi.systems.melody.model import MelodyConfig
+from jaxepi.systems.melody.model import Melody, MelodyConfig
 from jaxepi.systems.melody.weights import ATLAS_TRACKS
 
 OFFICIAL = json.loads((Path(__file__).parents[2] / "golden" / "melody" / "official_checkpoint.json").read_text())
@@ -115,3 +115,33 @@ def test_files_of_unknown_systems_and_foreign_models(tmp_path):
 def test_the_published_tracks():
     assert len(set(ATLAS_TRACKS)) == 39
     assert (ATLAS_TRACKS[0], ATLAS_TRACKS[11], ATLAS_TRACKS[26]) == ("Adipocytes", "Cortex-Neuron", "Blood-B")
+
+
+def test_only_the_layout_of_the_released_file_gives_the_published_names(tmp_path):
+    torch = pytest.importorskip("torch")
+    model = Melody(MelodyConfig(width=4, tracks=39), rngs=nnx.Rngs(0))
+    jaxepi.export(model, tmp_path / "own.pth")
+    state = torch.load(tmp_path / "own.pth", weights_only=True)["model_state_dict"]
+    unnamed = [f"track_{k}" for k in range(39)]
+    assert jaxepi.load(tmp_path / "own.pth").tracks == unnamed
+    assert jaxepi.load(state).tracks == unnamed
+    released = {"step": "best", "model_state_dict": state, "loss_history": [], "current_time": "2025-01-01"}
+    torch.save(released, tmp_path / "released.pth")
+    assert jaxepi.load(tmp_path / "released.pth").tracks == list(ATLAS_TRACKS)
+    torch.save({**released, "tracks": unnamed[::-1]}, tmp_path / "named.pth")
+    assert jaxepi.load(tmp_path / "named.pth").tracks == unnamed[::-1]
+
+
+def test_names_of_tracks_are_counted_before_anything_is_written(tmp_path, mt_weights):
+    model = jaxepi.from_pretrained("melody", mt_weights)
+    for tracks in (["a"], "abc"):
+        with pytest.raises(JaxepiError, match="tracks has 1 names, but the model predicts 3 tracks"):
+            jaxepi.export(model, tmp_path / "w.npz", tracks=tracks)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "module.model."])
+def test_prefixes_and_wrappers_of_other_programs(mt_weights, prefix):
+    prefixed = {prefix + name: array for name, array in mt_weights.items()}
+    for source in (prefixed, {"model": prefixed, "epoch": 3}):
+        assert jaxepi.from_pretrained(source).config.width == 16
