@@ -27,6 +27,17 @@ pytest_plugins = ["toys.sequences", "toys.runs", "toys.sites", "toys.splits"]
 _PLACES = (Path(__file__).parent / "golden", Path(__file__).parents[2] / "shared" / "golden")
 
 
+def pytest_collection_modifyitems(items):
+    """Files that take longest come first, so that several workers end together."""
+    first = ("tests/train/", "tests/contract/", "tests/systems/", "tests/runs/")
+
+    def rank(item) -> int:
+        place = item.nodeid.replace("\\", "/")
+        return next((number for number, start in enumerate(first) if place.startswith(start)), len(first))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """Compiled programs of a module are of no use to the next; kept, they would fill gigabytes."""
