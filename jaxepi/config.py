@@ -64,6 +64,16 @@ def from_section(cls: type[D], section: Mapping[str, Any], where: str, **overrid
     return cls(**{**fields, **override})
 
 
+def check_choices(section: Any, where: str, **allowed: tuple[str, ...]) -> None:
+    """Raises JaxepiError if a field of a section's dataclass is none of the values that it allows."""
+    for name, choices in allowed.items():
+        value = getattr(section, name)
+        if value not in choices:
+            raise JaxepiError(
+                f"{where}.{name} is {value!r}{did_you_mean(value, choices)}, but must be one of {choices}."
+            )
+
+
 def section_of(cls: type) -> ConfigDict:
     """A section of a config with the fields and defaults of a dataclass; where None is the default, a placeholder."""
     section = ConfigDict()

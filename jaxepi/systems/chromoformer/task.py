@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi.config import from_section
+from jaxepi.config import check_choices, from_section
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.metrics.standard import Density, ErrorSums, MeanSums, PearsonSums, standard_metrics, summarize
 from jaxepi.systems.chromoformer import losses as losses
@@ -54,17 +54,14 @@ class ChromoformerObjective:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "marks", tuple(self.marks))
-        for name, allowed in {
-            "target": ("label", "expression"),
-            "more_pcres": ("best", "refuse"),
-            "probability": ("softmax", "sigmoid"),
-            "validation_loss": ("genes", "all_pairs"),
-        }.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise JaxepiError(
-                    f"config.task.{name} is {value!r}{did_you_mean(value, allowed)}, but must be one of {allowed}."
-                )
+        check_choices(
+            self,
+            "config.task",
+            target=("label", "expression"),
+            more_pcres=("best", "refuse"),
+            probability=("softmax", "sigmoid"),
+            validation_loss=("genes", "all_pairs"),
+        )
         if self.max_pcres < 0:
             raise JaxepiError(f"config.task.max_pcres is {self.max_pcres}, but must be 0 or more.")
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi.config import from_section
-from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.config import check_choices, from_section
+from jaxepi.errors import JaxepiError
 from jaxepi.metrics.groups import Groups
 from jaxepi.metrics.standard import standard_metrics, summarize
 from jaxepi.sequence import N, one_hot
@@ -56,16 +56,13 @@ class DeepCpGObjective:
     entropy_as_probability: bool = False  # the original trains the entropy head by cross-entropy
 
     def __post_init__(self) -> None:
-        for name, allowed in {
-            "missing_state": ("half", "truncate", "sample"),
-            "masking": losses.MASKING,
-            "labels": ("fraction", "rounded"),
-        }.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise JaxepiError(
-                    f"config.task.{name} is {value!r}{did_you_mean(value, allowed)}, but must be one of {allowed}."
-                )
+        check_choices(
+            self,
+            "config.task",
+            missing_state=("half", "truncate", "sample"),
+            masking=losses.MASKING,
+            labels=("fraction", "rounded"),
+        )
 
 
 class Predicted(NamedTuple):

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi.config import from_section
-from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.config import check_choices, from_section
 from jaxepi.metrics.standard import standard_metrics, summarize
 from jaxepi.sequence import NOTHING, is_cpg, one_hot, reverse_complement
 from jaxepi.systems.melody import losses as losses
@@ -43,16 +42,13 @@ class MelodyObjective:
     reverse_complement: bool = False  # flip half of the training windows; the original never does
 
     def __post_init__(self) -> None:
-        for name, allowed in {
-            "focal": ("none", "fixed", "advanced"),
-            "target": ("beta", "binary"),
-            "recordless": ("missing", "unmethylated"),
-        }.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise JaxepiError(
-                    f"config.task.{name} is {value!r}{did_you_mean(value, allowed)}, but must be one of {allowed}."
-                )
+        check_choices(
+            self,
+            "config.task",
+            focal=("none", "fixed", "advanced"),
+            target=("beta", "binary"),
+            recordless=("missing", "unmethylated"),
+        )
 
 
 class MelodyTask(Task):
