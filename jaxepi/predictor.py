@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -19,12 +18,17 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.fasta import Genome
 from jaxepi.parallel.placed import PlacedModel
-from jaxepi.pretrained.sources import Source
+from jaxepi.pretrained.sources import Source, path_of
+from jaxepi.regions import RegionValues, as_interval, positions_of, window_starts
 from jaxepi.released import load_released
 from jaxepi.system import System
 from jaxepi.systems.registry import get_system, task_of
 from jaxepi.task import Grid, Task, predicted
+from jaxepi.windows import centred
+
+DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}  # as given -> as models call it
 
 Record = Mapping[str, Any]
 # (model, task, collated batch) -> any tree of arrays with B rows; traceable
@@ -61,13 +65,15 @@ class Predictor(PlacedModel):
         tracks: Sequence[str] | None = None,
         config: Any = None,
         precision: str | None = None,
+        device: Any = None,
     ):
-        """Args beyond the attributes: `precision` as in `load`.
+        """Args beyond the attributes: `precision` and `device` as in `load`.
 
         Raises:
-          JaxepiError: the task is for a model of other sizes, or another number of tracks is named.
+          JaxepiError: the task is for a model of other sizes, another number of tracks is named, or there is no such
+            device.
         """
-        super().__init__(model, source=source, precision=precision)
+        super().__init__(model, source=source, precision=precision, device=device)
         self.system, self.task, self.config = system, task, config
         self._check(task)
         self.tracks = list(task.tracks if tracks is None else tracks)
@@ -84,6 +90,14 @@ class Predictor(PlacedModel):
         self._values = self.compiled(values)
         self._at = self.compiled(at)
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}={_short(value)}" for name, value in dataclasses.asdict(self.model.config).items())
+        window = "no sequence" if self.window is None else f"{self.window} bp"
+        return (
+            f"Predictor of {self.system.name} from {self.source}\n  sizes: {sizes}\n"
+            f"  tracks: {_short(self.tracks)}\n  reads: {window}\n  grid: {self.grid}"
+        )
+
     @property
     def grid(self) -> Grid:
         """Where the P values of a prediction lie."""
@@ -94,19 +108,25 @@ class Predictor(PlacedModel):
         """bp of sequence that the model takes; None if it reads none."""
         return self.task.window
 
-    def predict(self, x: Any = None, batch_size: int = 32, **further: Any) -> np.ndarray:
+    def predict(self, x: Any = None, batch_size: int = 32, pad: str | None = None, **further: Any) -> np.ndarray:
         """Predictions (B, P, K) float32.
 
         Args:
-          x: what the model reads. Windows of exactly `window` bp: one string, strings, base codes (L,) or (B, L), or
-            one-hot (B, L, 4). Records of a dataset, such as `open_dataset(path).split("test")`. Models without
-            sequence: see `Task.accept` of their system.
+          x: what the model reads. Windows of exactly `window` bp: one string, strings (also bytes, `Bio.Seq`, pyfaidx
+            slices), base codes (L,) or (B, L), or one-hot (L, 4) or (B, L, 4). Records of a dataset, such as
+            `open_dataset(path).split("test")`. Models without sequence: see `Task.accept` of their system.
           batch_size: rows that go through the model at once.
+          pad: "N" for sequences of any length: the centre of longer ones is taken, N put around shorter ones.
           **further: more inputs, by the names in `task.further`.
 
         Raises:
           JaxepiError: it is not what the model reads.
         """
+        _check_batch_size(batch_size)
+        if pad is not None:
+            if pad != "N" or self.window is None or hasattr(x, "manifest"):
+                raise JaxepiError(f'pad={pad!r} is not known here: pad="N" is for sequences of any length only.')
+            x = centred(x, self.window)
         if hasattr(x, "manifest"):
             self._refuse(further)
             return self._predict_records(x, batch_size)
@@ -120,6 +140,31 @@ class Predictor(PlacedModel):
             part = self._values(jax.tree.map(lambda array, rows=rows: array[rows], accepted))
             parts.append(np.asarray(part)[: count - low])
         return np.concatenate(parts)
+
+    def predict_region(self, region: str, fasta: str | os.PathLike[str], batch_size: int = 32) -> RegionValues:
+        """Predictions of a stretch of a genome, with the place of each value.
+
+        Args:
+          region: `chrom:start-end`, 0-based half-open, such as "chr1:1-2000". One that fits into the model's window is
+            predicted by one window centred on it, a longer one by tiles, the last of which ends with it.
+          fasta: the genome, plain or bgzipped.
+          batch_size: windows that go through the model at once.
+
+        Raises:
+          JaxepiError: a region that is none or leaves its chromosome, a file that cannot be read, or a model that reads
+            no sequence, or more than sequence.
+        """
+        if self.window is None:
+            raise JaxepiError(f"{self.source} reads no sequence, so that it predicts no region.")
+        interval, genome = as_interval(region), Genome(path_of(fasta))
+        genome.require([interval.chrom], "The region")
+        length = genome.lengths[interval.chrom]
+        if interval.end > length:
+            raise JaxepiError(f"{region} reaches beyond {interval.chrom}, {length} bp in {fasta}.")
+        starts = window_starts(interval, length, self.window)
+        places = positions_of(starts, self.grid, self.window)
+        codes = [genome.codes(interval.chrom, int(s), int(s) + self.window, pad=True) for s in starts]
+        return RegionValues(interval.chrom, starts, places, self.predict(np.stack(codes), batch_size))
 
     def at(self, codes: np.ndarray, offsets: np.ndarray) -> jax.Array:
         """Values (B, S, K) at some places, without moving the others off the device; returns before it is done.
@@ -208,6 +253,8 @@ def load(
     tracks: Sequence[str] | None = None,
     window: int | None = None,
     precision: str | None = None,
+    device: Any = None,
+    dtype: str | None = None,
     task: Mapping[str, Any] | None = None,
     **sizes: Any,
 ) -> Predictor:
@@ -217,37 +264,43 @@ def load(
       source: the --workdir of a run, or anything that `from_pretrained` takes.
       which: checkpoint of a run, "best" (by its validation metric) or "last"; None for what its config says.
       system: of a released file; recognised by the names of its tensors if not given.
-      tracks: names of the tracks; otherwise those of the run or the file, the published ones for the published number
-        of tracks, or track_0 and so on.
+      tracks: names of the tracks; otherwise those of the run or the file, the published ones for a published
+        file, or track_0 and so on.
       window: input length in bp; otherwise the one of training.
       precision: of float32 products, for example "highest"; None is the device's default, which on recent GPUs rounds
         to fewer bits.
+      device: "cpu", "gpu" or another backend of JAX, or one of its devices; otherwise every default device.
+      dtype: to compute in, "float32" or "bfloat16" ("bf16"); otherwise as in training, for a released file float32.
       task: how a released model reads records, the fields of `config.task`; otherwise as its original does.
       **sizes: fields of the model's config, for a released file only.
 
     Raises:
       JaxepiError: nothing there, not readable, not safe, or tensors that do not fit.
     """
-    if isinstance(source, str | os.PathLike) and not Path(source).exists():
-        raise JaxepiError(f"There is no run and no file of weights at {source}.")
-    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+    path = None if isinstance(source, Mapping) else path_of(source)
+    if path is not None and not os.path.exists(path):
+        raise JaxepiError(f"There is no run and no file of weights at {path}.")
+    if dtype is not None and dtype not in DTYPES:
+        raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
+    if path is not None and path.is_dir():
         given = [name for name, value in (("system", system), ("task", task)) if value is not None]
         if given or sizes:
             raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join([*given, *sizes])}.")
         from jaxepi.trained import restore_model
 
-        run = restore_model(source, which)
-        found, model, made, name, config = get_system(run.config.system), run.model, run.task, str(source), run.config
+        run = restore_model(path, which, DTYPES.get(dtype))
+        found, model, made, name, config = get_system(run.config.system), run.model, run.task, str(path), run.config
     else:
         if which is not None:
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
+        sizes |= {} if dtype is None else {"dtype": DTYPES[dtype]}
         model, found, content = load_released(source, system, window, **sizes)
         name, config, tracks = content.name, None, content.tracks if tracks is None else tracks
         manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
         made = task_of(found, dataclasses.asdict(model.config), objective, manifest)
     if window is not None:
         made = _with_window(found, model, made, window, name)
-    return Predictor(model, found, made, source=name, tracks=tracks, config=config, precision=precision)
+    return Predictor(model, found, made, source=name, tracks=tracks, config=config, precision=precision, device=device)
 
 
 def _with_window(system: System, model: nnx.Module, task: Task, window: int, source: str) -> Task:
@@ -267,6 +320,11 @@ def _with_window(system: System, model: nnx.Module, task: Task, window: int, sou
 def _on_host(records: Sequence[Record], result: Any) -> tuple[list[Record], Any]:
     """The rows of `result` that are records, on the host."""
     return list(records), jax.tree.map(lambda array: np.asarray(array)[: len(records)], result)
+
+
+def _check_batch_size(batch_size: Any) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise JaxepiError(f"batch_size is {batch_size!r}, but must be a whole number of at least 1.")
 
 
 def _short(value: Any) -> str:

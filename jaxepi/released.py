@@ -11,9 +11,21 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.sources import Released, Source, as_notes, path_of, read_source, write_source
 from jaxepi.pretrained.table import PREFIXES, load_into, strip_prefixes, to_original
 from jaxepi.system import System, Weights
-from jaxepi.systems.registry import all_wrappers, get_system, system_of_model, systems_with_weights, task_of
+from jaxepi.systems.registry import (
+    all_wrappers,
+    get_system,
+    known_systems,
+    system_of_model,
+    systems_with_weights,
+    task_of,
+)
 
-__all__ = ["export", "from_pretrained", "load_released"]
+__all__ = ["export", "from_pretrained", "list_systems", "load_released"]
+
+
+def list_systems() -> list[str]:
+    """Names of the systems, as `from_pretrained` and configs take them."""
+    return known_systems()
 
 
 def from_pretrained(system: str | Source, source: Source | None = None, **sizes: Any) -> nnx.Module:

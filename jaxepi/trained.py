@@ -28,13 +28,14 @@ class RestoredModel:
     meta: Meta  # `manifest` describes the dataset it was trained on, `step` the update
 
 
-def restore_model(workdir: Path | str, which: str | None = None) -> RestoredModel:
+def restore_model(workdir: Path | str, which: str | None = None, dtype: str | None = None) -> RestoredModel:
     """The model of a run on the default device (on all devices, with several hosts), without its optimizer.
 
     Args:
       workdir: of the run.
       which: "best" by the monitored validation metric (or the last where none was saved), "best_<metric>" by another
         one of several, or "last"; None for the one that the run's config.report_checkpoint names.
+      dtype: to compute in, instead of the run's own.
 
     Raises:
       JaxepiError: no such run, no checkpoint yet, or one that is damaged.
@@ -53,8 +54,8 @@ def restore_model(workdir: Path | str, which: str | None = None) -> RestoredMode
     for step in checkpoints.steps():
         try:
             if which is None and json.loads(checkpoints.meta(step)["config"]).get("report_checkpoint") == "last":
-                return restore_model(workdir, "last")
-            return _restore_model(checkpoints, step)
+                return restore_model(workdir, "last", dtype)
+            return _restore_model(checkpoints, step, dtype)
         except JaxepiError:
             raise
         except Exception as problem:  # orbax and its storage raise many kinds for damaged files
@@ -68,9 +69,11 @@ def _kept(workdir: Path) -> list[str]:
     return [*sorted(path.name for path in workdir.glob("best*")), "last"]
 
 
-def _restore_model(checkpoints: Checkpoints, step: int) -> RestoredModel:
+def _restore_model(checkpoints: Checkpoints, step: int, dtype: str | None) -> RestoredModel:
     meta = checkpoints.meta(step)
     config = ConfigDict(json.loads(meta["config"]))
+    if dtype is not None:
+        config.model.dtype = dtype
     task = make_task(config, meta["manifest"])
     graphdef, params, rest = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
     averaged = config.optimizer.get("ema_decay") is not None

@@ -13,6 +13,7 @@ from flax import nnx
 import jaxepi
 from configs.melody_mt import get_config
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.fasta import Genome
 from jaxepi.sequence import decode, one_hot
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
@@ -194,3 +195,71 @@ def test_damaged_files_of_the_newest_checkpoint_are_told_and_not_passed_over(pre
         jaxepi.load(tmp_path)
     shutil.rmtree(tmp_path / "checkpoints" / "2")
     assert jaxepi.load(tmp_path).digest() == predictor.digest()
+
+
+def test_a_generator_is_read_and_ragged_sequences_are_padded_on_demand(predictor, codes):
+    expected = predictor.predict(codes[:2], batch_size=2)
+    texts = [decode(row) for row in codes[:2]]
+    np.testing.assert_allclose(predictor.predict((text for text in texts), batch_size=2), expected, atol=5e-6)
+    longer = ["A" + texts[0] + "C", texts[1]]
+    np.testing.assert_allclose(predictor.predict(longer, batch_size=2, pad="N"), expected, atol=5e-6)
+    with pytest.raises(JaxepiError, match=r'Sequence 0 has 2002 bp.*pad="N"'):
+        predictor.predict(longer)
+    with pytest.raises(JaxepiError, match="pad='A' is not known"):
+        predictor.predict(longer, pad="A")
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, "8", True, None])
+def test_batch_sizes_are_checked(predictor, codes, size):
+    with pytest.raises(JaxepiError, match="batch_size is .* but must be a whole number of at least 1"):
+        predictor.predict(codes, batch_size=size)
+
+
+def test_a_region_of_a_genome(predictor, fasta):
+    genome = Genome(fasta)
+    found = predictor.predict_region("chr1:1,000-6,000", fasta, batch_size=4)
+    assert found.starts.tolist() == [1000, 3000, 4000] and found.values.shape == (3, 2000, 2)
+    assert found.chrom == "chr1" and found.positions[:, [0, -1]].tolist() == [[1000, 2999], [3000, 4999], [4000, 5999]]
+    direct = predictor.predict(genome.codes("chr1", 3000, 5000), batch_size=4)
+    np.testing.assert_allclose(found.values[1], direct[0], atol=5e-6)
+    assert predictor.predict_region("short:0-700", fasta).values.shape == (1, 2000, 2)
+    with pytest.raises(JaxepiError, match="reaches beyond short, 700 bp"):
+        predictor.predict_region("short:0-701", fasta)
+    with pytest.raises(JaxepiError, match="chrX"):
+        predictor.predict_region("chrX:0-701", fasta)
+
+
+def test_a_predictor_tells_what_it_is(predictor):
+    told = repr(predictor)
+    for part in ("melody", "tiny.npz", "width=4", "['liver', 'B cells/naive']", "2000 bp", "Grid(at='cpg'"):
+        assert part in told
+
+
+def test_precision_and_device_are_chosen_when_loading(weights, predictor, codes, tmp_path):
+    half = jaxepi.load(weights, window=2000, dtype="bf16", device="cpu")
+    assert half.model.config.dtype == "bfloat16"
+    np.testing.assert_allclose(
+        half.predict(codes[:2], batch_size=2), predictor.predict(codes[:2], batch_size=2), atol=0.1
+    )
+    save_run(tmp_path, predictor)
+    run = jaxepi.load(tmp_path, dtype="bfloat16", device=jax.devices()[0])
+    assert run.model.config.dtype == run.task.model_config.dtype == "bfloat16"
+    with pytest.raises(JaxepiError, match="dtype is 'float99'.*must be one of"):
+        jaxepi.load(weights, dtype="float99")
+    with pytest.raises(JaxepiError, match="There is no device 'abacus' here: use 'cpu'"):
+        jaxepi.load(weights, device="abacus")
+
+
+def test_files_are_found_at_home_and_recognised(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(weights, tmp_path / "w.npz")
+    assert jaxepi.load("~/w.npz").system.name == "melody"
+    assert jaxepi.from_pretrained("~/w.npz").config.width == jaxepi.from_pretrained(weights).config.width == 4
+    jaxepi.export(jaxepi.from_pretrained(weights), "~/again.npz")
+    assert (tmp_path / "again.npz").exists()
+    assert jaxepi.list_systems() == ["chromoformer", "deepcpg", "melody"]
+    with pytest.raises(JaxepiError, match=r"from_pretrained\('melody'\) lacks the source"):
+        jaxepi.from_pretrained("melody")
+    for source in (3, None, b"w"):
+        with pytest.raises(JaxepiError, match="a path or a mapping of arrays was expected"):
+            jaxepi.load(source)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import weights_digest
 
 
@@ -19,13 +20,17 @@ class PlacedModel:
       source: where the weights came from.
     """
 
-    def __init__(self, model: nnx.Module, *, source: str, precision: str | None = None):
-        """Args beyond the attributes: `precision` of float32 products, as in `jaxepi.load`."""
+    def __init__(self, model: nnx.Module, *, source: str, precision: str | None = None, device: Any = None):
+        """Args beyond the attributes: `precision` of float32 products and `device`, as in `jaxepi.load`.
+
+        Raises:
+          JaxepiError: there is no such device.
+        """
         self.model = model
         self.source = source
         model.eval()
         self._graph, weights = nnx.split(model)
-        mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("data",))
+        mesh = jax.sharding.Mesh(np.array(_devices(device)), ("data",))
         self._rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
         self._weights = jax.device_put(weights, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
         self._precision = precision
@@ -52,3 +57,16 @@ class PlacedModel:
     def digest(self) -> str:
         """A fingerprint of all weights, the same for the same bits."""
         return weights_digest(self.model)
+
+
+def _devices(asked: Any) -> list[jax.Device]:
+    """The devices of this process of a backend, or the one asked for, or all default ones."""
+    if isinstance(asked, jax.Device):
+        return [asked]
+    try:
+        return jax.local_devices(backend=asked)
+    except (RuntimeError, TypeError, ValueError) as problem:
+        here = sorted({device.platform for device in jax.local_devices()} | {"cpu"})
+        raise JaxepiError(
+            f"There is no device {asked!r} here: use {' or '.join(map(repr, here))}, or none."
+        ) from problem

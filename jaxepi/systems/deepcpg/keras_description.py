@@ -22,14 +22,11 @@ def find_description(weights: Path) -> tuple[str, str] | None:
       JaxepiError: there is one, but it cannot be read.
     """
     try:
-        import h5py
-
-        with h5py.File(weights, "r") as file:
-            text = file.attrs.get("model_config")
-        if text is not None:
-            return text.decode(errors="replace") if isinstance(text, bytes) else str(text), f"inside {weights}"
-    except (ImportError, OSError):  # no Keras file: reading the weights will say so if that is wrong
-        pass
+        text = _inside(weights)
+    except Exception as problem:  # a damaged file fails in as many ways as there are bytes
+        raise JaxepiError(f"{weights} is not a readable HDF5 file ({problem}).") from problem
+    if text is not None:
+        return text, f"inside {weights}"
     stem = weights.stem.removesuffix("_weights")
     beside = [weights.with_name("model.json"), weights.with_name(f"{stem}.json"), weights.with_name(stem)]
     found = next((path for path in beside if path.is_file() and path != weights), None)
@@ -39,6 +36,19 @@ def find_description(weights: Path) -> tuple[str, str] | None:
         return found.read_text(encoding="utf-8-sig"), str(found)
     except (OSError, ValueError) as problem:
         raise JaxepiError(f"Cannot read {found}, the description of the model in {weights} ({problem}).") from problem
+
+
+def _inside(weights: Path) -> str | None:
+    """The description in a Keras file; None if it is none or has none."""
+    try:
+        import h5py
+    except ImportError:  # reading the weights will say so if they need it
+        return None
+    if not h5py.is_hdf5(weights):
+        return None
+    with h5py.File(weights, "r") as file:
+        text = file.attrs.get("model_config")
+    return text.decode(errors="replace") if isinstance(text, bytes) else text if text is None else str(text)
 
 
 def weights_in(folder: Path) -> Path:
