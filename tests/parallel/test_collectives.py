@@ -37,6 +37,9 @@ ENTRY %main (p: f32[4,3], q: f32[16]) -> f32[16,3] {
   %all-gather-done.1 = f32[16,3]{1,0} all-gather-done(%all-gather-start.1)
   %all-reduce.1 = (f32[], s8[5]{0}) all-reduce(%loss, %count), replica_groups={{0,1},{2,3}}, to_apply=%add
   %rs = f32[2]{0:T(256)} reduce-scatter(%q), replica_groups=[1,8]<=[8], dimensions={0}, to_apply=%add
+  %part.1 = f32[6]{0} all-gather(%q), channel_id=7, replica_groups={{0,1}}, dimensions={0}
+  %part.2 = f32[6]{0:T(256)S(1)} all-gather(%part.1), channel_id=7, replica_groups={{0,1}}, dimensions={0}
+  %rs.2 = f32[3] reduce-scatter(%q), channel_id=8, replica_groups=mesh['a'=2,'b'=4] {'b'}, to_apply=%add
   %loop = (s32[], bf16[8,2]{1,0}) while(%t), condition=%c, body=%body, backend_config={"known_trip_count":{"n":"5"}}
   %used = f32[] add(%all-reduce.1, %all-reduce.1)
 }
@@ -50,9 +53,11 @@ def test_each_collective_is_read_once_with_what_it_moves_in_all():
         Collective("all-reduce", "f32", (), 4, 1),
         Collective("all-reduce", "s8", (5,), 5, 1),
         Collective("reduce-scatter", "f32", (2,), 64, 1),
+        Collective("all-gather", "f32", (6,), 24, 1),
+        Collective("reduce-scatter", "f32", (3,), 48, 1),
     ]
     assert bytes_moved(collectives(HLO)) == {
-        "all-to-all": 160, "all-gather": 192, "all-reduce": 9, "reduce-scatter": 64,
+        "all-to-all": 160, "all-gather": 216, "all-reduce": 9, "reduce-scatter": 112,
     }  # fmt: skip
 
 
