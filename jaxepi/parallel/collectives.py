@@ -12,7 +12,8 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{\s*$")
 _CALLED = re.compile(r"(?:body|condition|calls|to_apply)=%?([\w.\-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_GROUPS = re.compile(r"replica_groups=(?:\{\{([\d,]*)\}|\[\d+,(\d+)\])")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
+_GROUPS = re.compile(r"replica_groups=(?:\{\{([\d,]*)\}|\[\d+,(\d+)\]|mesh\[(.*?)\] ?\{(.*?)\})")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +37,25 @@ class Collective:
 
 
 def collectives(hlo: str) -> list[Collective]:
-    """The collectives of `compiled.as_text()`; asynchronous ones count once, those in loops as often as they run."""
+    """The collectives of `compiled.as_text()`; asynchronous ones count once, those in loops as often as they run.
+
+    TPU programs write an operation that runs beside others several times, once for its start, for what it overlaps with
+    and for its end, with one number of its channel.
+    """
     times = _times(hlo)
-    found, computation = [], ""
+    found: list[Collective] = []
+    computation, seen = "", set[tuple[str, str]]()
     for line in hlo.splitlines():
         if header := _COMPUTATION.match(line):
             computation = header[1]
         operation = _OPERATION.match(line)
         if operation is None or operation[3] == "-start":  # the matching -done has the result alone
             continue
+        channel = _CHANNEL.search(line)
+        if channel is not None:
+            if (operation[2], channel[1]) in seen:
+                continue
+            seen.add((operation[2], channel[1]))
         for dtype, sizes in _ARRAY.findall(operation[1]):
             shape = tuple(int(size) for size in sizes.split(",") if size)
             count = math.prod(shape) * (_group_size(line) if operation[2] == "reduce-scatter" else 1)
@@ -85,10 +96,18 @@ def _times(hlo: str) -> Counter[str]:
 
 
 def _group_size(line: str) -> int:
+    """How many devices take part together, in each of the three ways in which HLO says it."""
     groups = _GROUPS.search(line)
     if groups is None:
         return 1
-    return int(groups[2]) if groups[2] else len(groups[1].split(","))
+    listed, iota, axes, used = groups.groups()
+    if listed is not None:
+        return len(listed.split(","))
+    if iota is not None:
+        return int(iota)
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", axes))
+    # an axis may be named as a whole or, as in 'a':(2)4, by a part of it
+    return math.prod(int(part or sizes[name]) for name, part in re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", used))
 
 
 def _width(dtype: str) -> int:
