@@ -189,9 +189,9 @@ def parity(path: Path, data: Path) -> dict[str, Any] | None:
 
     import jaxepi
     from jaxepi.pretrained.table import original_shapes
+    from jaxepi.registry import make_task
     from jaxepi.systems.chromoformer import SYSTEM
     from jaxepi.systems.chromoformer.model import ChromoformerConfig
-    from jaxepi.systems.registry import make_task
 
     dataset = open_dataset(path)
     config = read_config(str(ROOT / "configs" / "chromoformer_clf.py"))

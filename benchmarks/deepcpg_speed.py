@@ -22,7 +22,7 @@ from train_step import Step
 from workload import Workload, device_batch, read_config, set_field
 
 from jaxepi.console import one_sentence_errors
-from jaxepi.systems.registry import make_task
+from jaxepi.registry import make_task
 
 CELLS, WINDOW, NEIGHBOURS, OBSERVED = 18, 1001, 50, 0.2
 

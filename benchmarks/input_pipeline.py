@@ -25,7 +25,7 @@ import tensorflow_datasets as tfds
 from jaxepi.data import BatchStream, Dataset, open_dataset
 from jaxepi.data.tfrecord import frame, index_shard
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.registry import make_task
+from jaxepi.registry import make_task
 
 SITES = (30, 300)  # CpGs of a synthetic 10-kb window; the human genome has about 100 on average
 

@@ -64,7 +64,7 @@ def workloads(arguments: argparse.Namespace, rows: int) -> Iterator[tuple[str, A
 
     from jaxepi.config import from_section
     from jaxepi.optimizer_config import OptimizerConfig
-    from jaxepi.systems.registry import get_system, known_systems, task_of
+    from jaxepi.registry import get_system, known_systems, task_of
 
     if arguments.config:
         workload = make_workload(arguments)

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.systems.registry import get_system, make_task
+from jaxepi.registry import get_system, make_task
 from jaxepi.task import Task
 
 

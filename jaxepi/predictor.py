@@ -22,9 +22,9 @@ from jaxepi.genome.fasta import Genome
 from jaxepi.parallel.placed import PlacedModel
 from jaxepi.pretrained.sources import Source, path_of
 from jaxepi.regions import RegionValues, as_interval, positions_of, window_starts
+from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
-from jaxepi.systems.registry import get_system, task_of
 from jaxepi.task import Grid, Task, predicted
 from jaxepi.windows import centred
 

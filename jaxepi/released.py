@@ -10,15 +10,8 @@ from flax import nnx
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.sources import Released, Source, as_notes, path_of, read_source, write_source
 from jaxepi.pretrained.table import PREFIXES, load_into, strip_prefixes, to_original
+from jaxepi.registry import all_wrappers, get_system, known_systems, system_of_model, systems_with_weights, task_of
 from jaxepi.system import System, Weights
-from jaxepi.systems.registry import (
-    all_wrappers,
-    get_system,
-    known_systems,
-    system_of_model,
-    systems_with_weights,
-    task_of,
-)
 
 __all__ = ["export", "from_pretrained", "list_systems", "load_released"]
 

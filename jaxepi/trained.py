@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh, replicated
+from jaxepi.registry import make_task
 from jaxepi.storage.checkpoint import Checkpoints, Meta, damaged
-from jaxepi.systems.registry import make_task
 from jaxepi.task import Task
 
 

@@ -11,7 +11,7 @@ from configs.base import get_base
 from data_prep.__main__ import COMMANDS
 from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.registry import get_system
+from jaxepi.registry import get_system
 from jaxepi.train.optimizer import OptimizerConfig, make_schedule
 
 FOLDER = Path(__file__).parents[1] / "configs"

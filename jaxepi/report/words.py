@@ -1,8 +1,8 @@
 """What the report says about each metric and each figure, and what it calls the things that were evaluated."""
 
 from jaxepi.evaluate.result import EvalResult
+from jaxepi.registry import get_system, known_systems
 from jaxepi.system import Words
-from jaxepi.systems.registry import get_system, known_systems
 
 # Value -> what it is; the order is that of the table.
 METRICS = {

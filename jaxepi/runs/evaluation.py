@@ -16,8 +16,8 @@ from jaxepi.evaluate.split import evaluate_split, own_metric
 from jaxepi.evaluate.step import make_evaluate_step
 from jaxepi.parallel.hosts import say
 from jaxepi.parallel.mesh import make_mesh, state_shardings
+from jaxepi.registry import make_task
 from jaxepi.report.expectation import expectation
-from jaxepi.systems.registry import make_task
 from jaxepi.trained import restore_model
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxepi.registry import capability, system_of_model
 from jaxepi.runs.site_run import SiteRun
-from jaxepi.systems.registry import capability, system_of_model
 
 
 def impute_run(

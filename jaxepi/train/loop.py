@@ -23,11 +23,11 @@ from jaxepi.evaluate.split import evaluate_split, joint_summary, monitored
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
+from jaxepi.registry import make_task
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.log import RunLog, Throughput, clock, versions
 from jaxepi.storage.workdir import keep_config, locked
-from jaxepi.systems.registry import make_task
 from jaxepi.task import Task
 from jaxepi.train.best import Best
 from jaxepi.train.state import Steps, TrainState, make_steps

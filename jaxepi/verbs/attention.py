@@ -38,8 +38,8 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
 def _attend(source: str | Path, options: argparse.Namespace, config: Any, out: Path) -> dict[str, Any]:
     """The numbers of a job that wrote `out`."""
     from jaxepi.data.subset import choose_records
+    from jaxepi.registry import capability
     from jaxepi.runs.source import dataset_of, load_predictor
-    from jaxepi.systems.registry import capability
 
     predictor = load_predictor(source, config, options.checkpoint)
     attend = capability(predictor.system, "attention")

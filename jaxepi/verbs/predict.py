@@ -75,8 +75,8 @@ def _predict_sequence(predictor: Any, options: argparse.Namespace, config: Any, 
 def _predict_records(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:
     """Records of a dataset."""
     from jaxepi.data.subset import choose_records
+    from jaxepi.registry import capability
     from jaxepi.runs.source import dataset_of
-    from jaxepi.systems.registry import capability
 
     for name in ("fasta", "regions", "tracks", "overlap"):
         if getattr(options, name) is not None:

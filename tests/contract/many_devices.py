@@ -11,7 +11,7 @@ import jax
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel import mesh as meshes
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
-from jaxepi.systems.registry import SYSTEMS, get_system, known_systems, task_of
+from jaxepi.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.train.state import make_steps
 
 UPDATES = 2

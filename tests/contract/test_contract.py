@@ -20,8 +20,8 @@ from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.predictor import Predictor
 from jaxepi.pretrained.table import weights_digest
+from jaxepi.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.released import load_released
-from jaxepi.systems.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.task import PLACES, predicted
 from jaxepi.train.state import make_steps
 

@@ -14,7 +14,7 @@ from data_prep.build import dataset as prepared
 from jaxepi.data.open import open_dataset
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.pretrained.table import weights_digest
-from jaxepi.systems.registry import SYSTEMS
+from jaxepi.registry import SYSTEMS
 from jaxepi.verbs.command import VERBS, main
 
 ROOT = Path(__file__).parents[2]

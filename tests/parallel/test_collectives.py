@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxepi.parallel.collectives import Collective, bytes_moved, collectives
-from jaxepi.systems.registry import known_systems
+from jaxepi.registry import known_systems
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

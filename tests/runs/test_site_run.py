@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from jaxepi.analysis.filter_motifs import convolution
 from jaxepi.errors import JaxepiError
+from jaxepi.registry import make_task
 from jaxepi.runs import motifs as run_motifs
 from jaxepi.runs import site_run
 from jaxepi.runs.impute import impute_run
@@ -23,7 +24,6 @@ from jaxepi.sequence import encode
 from jaxepi.storage import site_store
 from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
 from jaxepi.systems.deepcpg.networks import first_filters
-from jaxepi.systems.registry import make_task
 from jaxepi.task import Grid
 
 CELLS, L, W = ["a", "b"], 41, 4

@@ -12,8 +12,8 @@ import jax
 
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel import mesh as meshes
+from jaxepi.registry import get_system, known_systems, task_of
 from jaxepi.storage.checkpoint import Checkpoints
-from jaxepi.systems.registry import get_system, known_systems, task_of
 from jaxepi.train.state import make_steps
 
 MESHES = ((2, 4), (1, 1), (8, 1), (1, 8))

@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh
 from jaxepi.pretrained.table import weights_of
+from jaxepi.registry import make_task
 from jaxepi.released import export
 from jaxepi.systems.deepcpg.model import DeepCpG, DeepCpGConfig
-from jaxepi.systems.registry import make_task
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.state import make_steps
 from jaxepi.train.transfer import check_frozen, start_from, trainable

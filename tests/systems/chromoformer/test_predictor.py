@@ -14,11 +14,11 @@ import jaxepi
 from jaxepi.data.subset import choose_records
 from jaxepi.errors import JaxepiError
 from jaxepi.predictor import Predictor
+from jaxepi.registry import make_task, task_of
 from jaxepi.systems.chromoformer import SYSTEM
 from jaxepi.systems.chromoformer.model import Chromoformer
 from jaxepi.systems.chromoformer.predict_files import predict_genes
 from jaxepi.systems.chromoformer.weights import MARKS, WEIGHTS
-from jaxepi.systems.registry import make_task, task_of
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from jaxepi.config import monitors
 from jaxepi.errors import JaxepiError
 from jaxepi.metrics.sense import sense
 from jaxepi.pretrained.table import weights_of
+from jaxepi.registry import make_task
 from jaxepi.runs.evaluation import evaluate_run
 from jaxepi.runs.impute import impute_run
 from jaxepi.runs.mutagenesis import effects_run
 from jaxepi.runs.site_run import open_run
 from jaxepi.systems.deepcpg.losses import LossRules, label_weights
 from jaxepi.systems.deepcpg.original_metrics import evaluate
-from jaxepi.systems.registry import make_task
 from jaxepi.train.loop import train
 from jaxepi.trained import restore_model
 

@@ -1,4 +1,4 @@
-"""The registry of systems: one line each, imported when first asked for."""
+"""The registry of systems: one line each, imported when first asked for. The only place that names them all."""
 
 import importlib
 from collections.abc import Callable, Mapping
