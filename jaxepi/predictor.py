@@ -295,6 +295,8 @@ def load(
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
         sizes |= {} if dtype is None else {"dtype": DTYPES[dtype]}
         model, found, content = load_released(source, system, window, **sizes)
+        if "window" in content.unsure:  # the bare model computes with any that fits, a prediction depends on it
+            raise JaxepiError(content.unsure["window"])
         name, config, tracks = content.name, None, content.tracks if tracks is None else tracks
         manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
         made = task_of(found, dataclasses.asdict(model.config), objective, manifest)

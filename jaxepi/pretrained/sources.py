@@ -46,6 +46,7 @@ class Released:
       ordered: whether the order is that in which a program listed its model's weights; a plain dict and safetensors
         have another or none.
       beside: names of what the file holds beside the weights.
+      unsure: fields of the model's config that were guessed -> the sentence that says so, for whoever depends on them.
     """
 
     arrays: dict[str, np.ndarray]
@@ -54,6 +55,7 @@ class Released:
     sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ordered: bool = True
     beside: frozenset[str] = frozenset()
+    unsure: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def path_of(source: Any) -> Path:

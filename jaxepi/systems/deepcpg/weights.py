@@ -14,7 +14,6 @@ import jax
 import numpy as np
 from flax import nnx
 
-from jaxepi.errors import JaxepiError
 from jaxepi.layers.keras_like import NormSteps
 from jaxepi.pretrained.sources import Released, Source, path_of, read_source
 from jaxepi.pretrained.table import PREFIXES, Entry, SideBySide, Transform, strip_prefixes
@@ -157,12 +156,14 @@ def open_source(source: Source, sizes: Mapping[str, Any]) -> tuple[Released, dic
     arrays = _in_order(arrays, asked or told.pop("outputs", None) or (heads_of(arrays) if in_file else _usual(arrays)))
     told.pop("outputs", None)
     told |= {**{field: value for field, value in content.sizes.items() if field in NOTED}, **sizes}
+    unsure = {}
     if "window" not in told:
-        told["window"] = _window(arrays, network, content.name)
+        told["window"], doubt = _window(arrays, network, content.name)
+        unsure = {"window": doubt} if doubt else {}
     told["outputs"] = asked or heads_of(arrays)
     if "network" in sizes:
         told["network"] = _asked_network(str(sizes["network"]), network)
-    return dataclasses.replace(content, arrays=arrays, tracks=tracks), told
+    return dataclasses.replace(content, arrays=arrays, tracks=tracks, unsure=unsure), told
 
 
 def _stripped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -259,27 +260,23 @@ def _sizes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     return told
 
 
-def _window(arrays: Mapping[str, np.ndarray], network: str | None, name: str) -> int:
-    """The original's window if it fits the dense layer of CnnL*, else the only one that does.
-
-    Raises:
-      JaxepiError: several others fit.
-    """
+def _window(arrays: Mapping[str, np.ndarray], network: str | None, name: str) -> tuple[int, str]:
+    """The original's window if it fits the dense layer of CnnL*, else the shortest that does; and why it is unsure."""
     usual = DeepCpGConfig.window
     sizes = networks.DNA_NETWORKS.get((parse_network(network).dna if network else None) or "")
     kernel = arrays.get("dna/dense_1/dense_1/kernel:0")
     if not isinstance(sizes, networks.Convolutional) or kernel is None or kernel.ndim != 2:
-        return usual
+        return usual, ""
     low, high = networks.windows_of(sizes.blocks, max(kernel.shape[0] // sizes.blocks[-1].channels, 1))
     if low <= usual <= high:
-        return usual
+        return usual, ""
     fitting = [window for window in range(low, high + 1) if window % 2]  # windows have a middle, so their length is odd
-    if len(fitting) > 1:
-        raise JaxepiError(
-            f"{name} does not tell its window, and {low} to {high} bp all fit its weights: give window=... (odd) as in "
-            "training, or lay its model.json beside it."
-        )
-    return fitting[0] if fitting else low
+    if len(fitting) < 2:
+        return (fitting[0] if fitting else low), ""
+    return fitting[0], (
+        f"{name} does not tell its window, and {low} to {high} bp all fit its weights: give window=... (odd) as in "
+        "training, or lay its model.json beside it."
+    )
 
 
 def _build(config: DeepCpGConfig) -> DeepCpG:

@@ -405,8 +405,12 @@ def test_heads_of_a_foreign_safetensors_file_are_ordered_by_name(tmp_path):
 def test_a_window_that_nothing_tells_is_asked_for(tmp_path):
     arrays = keras_arrays(network="CnnL2h128", outputs=("cpg/a",), window=151)
     with pytest.raises(JaxepiError, match=r"the given mapping does not tell its window, and 14\d to 15\d bp all fit"):
-        jaxepi.from_pretrained("deepcpg", arrays)
-    assert jaxepi.from_pretrained("deepcpg", arrays, window=151).config.window == 151
+        jaxepi.load(arrays)
+    bare = jaxepi.from_pretrained("deepcpg", arrays)  # computes with each of them
+    windows = np.random.default_rng(0).random((2, 151, 4), np.float32)
+    named = jaxepi.from_pretrained("deepcpg", arrays, window=151)
+    assert named.config.window == 151
+    np.testing.assert_array_equal(bare(windows).heads["cpg/a"], named(windows).heads["cpg/a"])
     assert jaxepi.load(arrays, window=151).window == 151
     usual = keras_arrays(network="CnnL2h128", outputs=("cpg/a",), window=1001)
     assert jaxepi.from_pretrained("deepcpg", usual).config.window == 1001
