@@ -173,7 +173,7 @@ def on_many_devices():
     flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=600
+        [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=1200
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
