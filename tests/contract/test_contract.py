@@ -187,7 +187,7 @@ def on_many_devices():
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -197,7 +197,7 @@ def on_many_devices():
 def test_one_and_eight_devices_have_the_same_loss(on_many_devices, name):
     losses = on_many_devices[name]
     assert losses["1x1"][1] != losses["1x1"][0]
-    for mesh in ("8x1", "2x4", "1x8"):
+    for mesh in losses.keys() - {"1x1"}:
         np.testing.assert_allclose(losses[mesh], losses["1x1"], rtol=2e-5, err_msg=mesh)
 
 

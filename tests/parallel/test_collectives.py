@@ -78,7 +78,7 @@ def compiled(*options):
 
 @pytest.fixture(scope="module")
 def training():
-    return compiled()
+    return compiled("--mesh=8x1", "--mesh=1x8")
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +89,26 @@ def evaluation():
 @pytest.mark.parametrize("name", known_systems())
 def test_fsdp_moves_parameters_and_no_activations(training, name):
     """Each parameter comes to every device and each gradient is summed; rows stay where they are."""
-    meshes = training[name]
-    assert meshes.keys() == {"8x1", "2x4", "1x8"}
-    for mesh, one in meshes.items():
-        assert one["batch_mb"] == 0, (mesh, one["largest"])
-        assert "all-to-all" not in one["moved_mb"] and "collective-permute" not in one["moved_mb"], mesh
-        assert one["ratio"] <= 3.5, mesh
-    for mesh in ("2x4", "1x8"):
-        gathered = meshes[mesh]["moved_mb"]["all-gather"] / meshes[mesh]["parameters_mb"]
-        assert 0.8 <= gathered <= 2, mesh  # they were split
+    assert training[name].keys() == {"8x1", "1x8"}
+    for mesh, one in training[name].items():
+        assert_only_parameters_move(one, split=mesh != "8x1")
 
 
+@pytest.mark.slow
+def test_four_devices_a_copy_move_the_same_and_hold_less():
+    for one in (meshes["2x4"] for meshes in compiled("--mesh=2x4").values()):
+        assert_only_parameters_move(one, split=True)
+
+
+def assert_only_parameters_move(one, split):
+    assert one["batch_mb"] == 0, one["largest"]
+    assert "all-to-all" not in one["moved_mb"] and "collective-permute" not in one["moved_mb"]
+    assert one["ratio"] <= 3.5
+    if split:
+        assert 0.8 <= one["moved_mb"]["all-gather"] / one["parameters_mb"] <= 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", known_systems())
 def test_fsdp_adds_parameters_alone_to_what_an_evaluation_moves(evaluation, name):
     """Predictions that are counted into the bins of a metric are shared with and without it."""
@@ -112,7 +121,7 @@ def test_fsdp_adds_parameters_alone_to_what_an_evaluation_moves(evaluation, name
 
 @pytest.mark.parametrize("name", known_systems())
 def test_memory_of_the_state_falls_with_fsdp(training, name):
-    one, four, eight = (training[name][mesh] for mesh in ("8x1", "2x4", "1x8"))
-    assert four["state_mb"] < 0.4 * one["state_mb"] and eight["state_mb"] < 0.7 * four["state_mb"]
-    assert eight["arguments_mb"] < four["arguments_mb"] < one["arguments_mb"]
+    one, eight = (training[name][mesh] for mesh in ("8x1", "1x8"))
+    assert eight["state_mb"] < 0.28 * one["state_mb"]
+    assert eight["arguments_mb"] < one["arguments_mb"]
     assert eight["total_mb"] < one["total_mb"]
