@@ -15,6 +15,8 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXEPI_TEST_CACHE"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # broadcasting by accident is an error
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Compilation is most of the time of small models: few optimizations, unless the environment says 0.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # A parent that ignores Ctrl-C, as a shell does for its background jobs, would make every child ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -74,11 +74,11 @@ def original(golden, golden_path):
     pytest.importorskip("jaxepi.systems.deepcpg.model")
     folder = golden_path("deepcpg", "eval_pipeline")
     arrays = golden("deepcpg", "eval_pipeline/expected.npz")
-    model = pretrained.from_pretrained("deepcpg", folder / "model_weights.h5")
+    model = jaxepi.from_pretrained("deepcpg", folder / "model_weights.h5")
     inputs = {name: arrays[f"out:reader:batch0:inputs:{name}"] for name in ("dna", "cpg/state", "cpg/dist")}
     hot = inputs["dna"][..., ACGT_TO_ATGC]
     codes = np.where(hot.sum(axis=2) > 0, hot.argmax(axis=2), 4).astype(np.uint8)
-    dna_model = pretrained.from_pretrained("deepcpg", folder / "dna_model" / "model_weights.h5")
+    dna_model = jaxepi.from_pretrained("deepcpg", folder / "dna_model" / "model_weights.h5")
     return model, dna_model, codes, inputs["cpg/state"], inputs["cpg/dist"], arrays
 
 

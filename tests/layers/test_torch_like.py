@@ -80,7 +80,7 @@ def test_norm_of_bfloat16_has_float32_statistics():
     x = random(1, 4000, 16, offset=20.0).astype(jnp.bfloat16)
     y = norm(x)
     assert y.dtype == jnp.bfloat16
-    expected = plain_norm(x.astype(jnp.float32), 1.0, 0.0)
+    expected = plain_norm(x.astype(jnp.float32), jnp.ones(x.shape[2]), jnp.zeros(x.shape[2]))
     np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=2**-8, atol=1e-5)
     gradient = jax.grad(lambda x: norm(x).astype(jnp.float32)[:, :7].sum())(x)
     assert gradient.dtype == jnp.bfloat16 and np.isfinite(gradient.astype(jnp.float32)).all()

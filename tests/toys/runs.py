@@ -69,9 +69,10 @@ def compilation_cache() -> Path:
 @pytest.fixture(scope="module")
 def compiled_quickly():
     """For tests of small models, where compilation is most of the time: few optimizations."""
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

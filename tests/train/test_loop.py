@@ -105,6 +105,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_bits(un
     assert (workdir / "damaged" / f"checkpoints-{newest}").is_dir()
 
 
+@pytest.mark.slow  # tests/contract does so for every system, without a program
 def test_one_and_eight_devices_have_the_same_loss(uninterrupted, tmp_path):
     whole, arguments = uninterrupted
     workdir = tmp_path / "eight"
@@ -114,6 +115,7 @@ def test_one_and_eight_devices_have_the_same_loss(uninterrupted, tmp_path):
     np.testing.assert_allclose([ours[s] for s in range(1, 6)], [theirs[s] for s in range(1, 6)], rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_fsdp_has_the_same_loss(uninterrupted, tmp_path):
     whole, arguments = uninterrupted
     workdir = tmp_path / "fsdp"
