@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxepi
 from jaxepi.analysis.filter_motifs import convolution
 from jaxepi.analysis.mutagenesis import exact_effects, gradient_effects
 from jaxepi.errors import JaxepiError
@@ -70,8 +71,6 @@ def test_nothing_and_wrong_targets(linear):
 @pytest.fixture(scope="module")
 def original(golden, golden_path):
     """The golden joint model, the inputs that it read, and what the original's tools gave."""
-    pretrained = pytest.importorskip("jaxepi.pretrained")
-    pytest.importorskip("jaxepi.systems.deepcpg.model")
     folder = golden_path("deepcpg", "eval_pipeline")
     arrays = golden("deepcpg", "eval_pipeline/expected.npz")
     model = jaxepi.from_pretrained("deepcpg", folder / "model_weights.h5")
