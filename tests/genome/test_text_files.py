@@ -45,7 +45,7 @@ def test_block_gzipped(tmp_path):
         (gzipped(b"chr1 1 5\n" * 5000)[:-9], "cannot be read to its end"),
         (gzipped(BED)[:15], "cannot be read to its end"),
         (gzipped(BED)[:12] + b"\x00\xff" * 40, "cannot be read to its end"),
-        (zipped(gzipped(BED)), "line 1 is no text"),
+        (gzipped(gzipped(BED)), "line 1 is no text"),
         (b"chr1 1 5\nchr\xff 2 3\n", "line 2 is no text"),
         (b"chr1\t1\t5\nchr1\t\t9\n", "line 2: '' and '9' should be whole numbers"),
         (b"chr1 1 5\nchr1 7\n", r"line 2 has 2 column\(s\)"),
