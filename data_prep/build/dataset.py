@@ -241,27 +241,19 @@ def _manifest(
     tallies: Mapping[str, Tally],
     shards: Mapping[str, int],
 ) -> dict[str, Any]:
+    from jaxepi.data.fingerprint import fingerprint_of
+
     own = recipe.manifest(tallies)
     for split, count in shards.items():
         own["splits"][split]["shards"] = count
-    arguments = json.loads(json.dumps(arguments))
-    # Paths stay out of the fingerprint: a dataset made from moved files is the same dataset.
-    identity = {
-        "system": recipe.name,  # the kind, under the name that it had first: fingerprints stay
-        "arguments": arguments,
-        "inputs": [[entry["role"], entry["digest"]] for entry in inputs],
-        "content": own,
-    }
-    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return {
+    head = {
         "kind": recipe.name,
         "system": recipe.name,  # for readers of earlier versions
         "jaxepi_version": _version(),
-        "arguments": arguments,
+        "arguments": json.loads(json.dumps(arguments)),
         "inputs": list(inputs),
-        "fingerprint": fingerprint,
-        **own,
     }
+    return {**head, "fingerprint": fingerprint_of({**head, **own}), **own}
 
 
 def _version() -> str:

@@ -22,7 +22,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -60,15 +60,13 @@ def open_coverage_folder(path: Path) -> "CoverageFolder":
       JaxepiError: a file is missing, damaged or truncated (named), files contradict each other, or the cache folder
         cannot hold the unpacked shards.
     """
-    statistics = _read_statistics(path / STATISTICS)
-    tracks = _read_targets(path / TARGETS, statistics["num_targets"])
-    shards = _find_shards(path / SHARDS)
+    told = read_description(path)
+    statistics, shards = told.statistics, told.shards
     fingerprint = _fingerprint(path, shards)
     cache = cache_folder() / fingerprint
     _unpack_all(path, [shard for files in shards.values() for shard in files], cache)
     counts = {split: [(file.name, len(_index(cache / file.name))) for file in files] for split, files in shards.items()}
-    places = _read_places(path / SEQUENCES, statistics)
-    _check_counts(path, counts, statistics, places)
+    check_counts(path, counts, told)
     manifest = {
         "kind": KIND,
         "fingerprint": fingerprint,
@@ -77,9 +75,31 @@ def open_coverage_folder(path: Path) -> "CoverageFolder":
         "bins": statistics["target_length"],
         "bin_width": statistics["pool_width"],
         "crop": statistics["crop_bp"],
-        **tracks,
+        **told.tracks,
     }
-    return CoverageFolder(path, manifest, _features(statistics), counts, cache, places)
+    return CoverageFolder(path, manifest, _features(statistics), counts, cache, told.places)
+
+
+class Description(NamedTuple):
+    """What the files beside the records tell."""
+
+    statistics: dict[str, Any]
+    tracks: dict[str, Any]  # entries of the manifest
+    shards: dict[str, list[Path]]  # of each split
+    places: dict[str, Places] | None
+
+
+def read_description(path: Path) -> Description:
+    """Reads everything but the records of the folder at `path`.
+
+    Raises:
+      JaxepiError: a file is missing or damaged (named).
+    """
+    statistics = _read_statistics(path / STATISTICS)
+    tracks = _read_targets(path / TARGETS, statistics["num_targets"])
+    return Description(
+        statistics, tracks, _find_shards(path / SHARDS), _read_places(path / SEQUENCES, statistics)
+    )  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -269,26 +289,28 @@ def _read_places(path: Path, statistics: Mapping[str, Any]) -> dict[str, Places]
     return places
 
 
-def _check_counts(
-    path: Path,
-    counts: Mapping[str, Sequence[tuple[str, int]]],
-    statistics: Mapping[str, Any],
-    places: Mapping[str, Places] | None,
-) -> None:
-    """Against sequences.bed if there is one: statistics.json counts what was there before unmappable windows left."""
+def check_counts(path: Path, counts: Mapping[str, Sequence[tuple[str, int]]], told: Description) -> str:
+    """Compares records of each file of a split with sequences.bed if there is one.
+
+    Else with statistics.json, which counts what was there before unmappable windows left. Returns what was compared.
+
+    Raises:
+      JaxepiError: they differ.
+    """
     for split, files in counts.items():
         held = sum(length for _, length in files)
-        if places is not None:
-            told, source = len(places.get(split, ([], []))[0]), SEQUENCES
+        if told.places is not None:
+            expected, source = len(told.places.get(split, ([], []))[0]), SEQUENCES
         else:
-            told, source = max(held, 1), STATISTICS
-            if held > statistics.get(f"{split}_seqs", held):
-                told = statistics[f"{split}_seqs"]
-        if held != told:
+            expected, source = max(held, 1), STATISTICS
+            if held > told.statistics.get(f"{split}_seqs", held):
+                expected = told.statistics[f"{split}_seqs"]
+        if held != expected:
             raise JaxepiError(
-                f"{path / SHARDS}: the shards of split {split!r} hold {held} records, but {source} tells of {told}; "
-                "copy both again from their source"
+                f"{path / SHARDS}: the shards of split {split!r} hold {held} records, but {source} tells of {expected}"
+                "; copy both again from their source"
             )
+    return f"numbers of records of {len(counts)} splits"
 
 
 def _unpack_all(path: Path, shards: Sequence[Path], cache: Path) -> None:
@@ -327,9 +349,19 @@ def _unpack_in_threads(shards: Sequence[Path], cache: Path) -> None:
 
 def _unpack(shard: Path, place: Path) -> None:
     """One ZLIB stream of framed records to framed records that are compressed one by one, whole or not at all."""
-    with shard.open("rb") as file, replacing(place) as partial, partial.open("wb") as out:
-        for payload in stream_records(_inflate(file, shard), shard):
+    with replacing(place) as partial, partial.open("wb") as out:
+        for payload in packed_records(shard):
             out.write(frame(zlib.compress(payload, _LEVEL)))
+
+
+def packed_records(shard: Path) -> Iterator[bytes]:
+    """The records of a file as it came, one after the other.
+
+    Raises:
+      JaxepiError: it is damaged or truncated.
+    """
+    with shard.open("rb") as file:
+        yield from stream_records(_inflate(file, shard), shard)
 
 
 def _inflate(file: IO[bytes], path: Path) -> Iterator[bytes]:

@@ -5,8 +5,8 @@
     workdir/best_<metric>/<step>/ the best by each further metric, if several are monitored
 
 Each holds `state` (parameters, normalisation statistics, optimizer, moving average, rng, step) and `meta` (JSON: the
-input's position, the resolved config, versions, the dataset's fingerprint and description, checksums of the state and
-of each of its parts).
+input's position, the resolved config, versions, the dataset's fingerprint and description, checksums of the state, of
+each of its parts, and of the JSON itself).
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from jaxepi.errors import JaxepiError
-from jaxepi.storage.atomic import write_json
+from jaxepi.storage.atomic import plain, write_json
 
 Meta = dict[str, Any]
+_META_CHECKSUM = "meta_checksum"  # entry of `meta`; earlier versions wrote none
 
 
 class Checkpoints:
@@ -55,7 +57,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         parts = {name: checksum(part) for name, part in _parts(state).items() if part is not None}
-        meta = {**meta, "step": step, "checksum": checksum(state), "checksums": parts}
+        meta = _signed({**meta, "step": step, "checksum": checksum(state), "checksums": parts})
         try:
             self._manager.save(
                 step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
@@ -68,8 +70,15 @@ class Checkpoints:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def meta(self, step: int) -> Meta:
-        """The description saved with a step, without reading the state."""
-        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        """The description saved with a step, without reading the state.
+
+        Raises:
+          ValueError: it is not what was saved; orbax raises others where it cannot be read at all.
+        """
+        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        if meta.get(_META_CHECKSUM) not in (None, _signed(meta)[_META_CHECKSUM]):
+            raise ValueError("its description does not match its checksum")
+        return meta
 
     def restore_newest(self, abstract_state: Any, warn: Callable[[str], None]) -> tuple[Any, Meta] | None:
         """The newest checkpoint that is whole, or None if there is none at all.
@@ -118,15 +127,35 @@ class Checkpoints:
         """
         told = meta.get("checksums")
         if told is None:
-            seen = self._whole(step) if jax.process_count() == 1 else None
-            wrong = [] if seen in (None, meta.get("checksum")) else ["state"]
+            leaves = self._leaves(step) if jax.process_count() == 1 else None
+            wrong = leaves is not None and checksum([leaf for _, leaf in leaves]) != meta.get("checksum")
+            names = ["state"] if wrong else []
         else:
-            wrong = [name for name, part in parts.items() if checksum(part) != told.get(name)]
-        if wrong:
-            raise damaged(self.directory / str(step), f"its {wrong[0]} does not match its checksum")
+            names = [name for name, part in parts.items() if checksum(part) != told.get(name)]
+        if names:
+            raise damaged(self.directory / str(step), f"its {names[0]} does not match its checksum")
 
-    def _whole(self, step: int) -> int | None:
-        """The checksum of a state as it lies on disk; None if its leaves cannot be put into order."""
+    def check(self, step: int) -> str:
+        """Reads all of a step, which takes no model, and tells what was compared with its checksum.
+
+        Raises:
+          JaxepiError: something in it is not what was saved; orbax raises others where it cannot be read at all.
+        """
+        meta, leaves = self.meta(step), self._leaves(step)
+        if leaves is None:
+            raise JaxepiError("the list of its arrays does not fit its arrays")
+        for name, told in (meta.get("checksums") or {}).items():
+            if checksum([leaf for part, leaf in leaves if part == name]) != told:
+                raise JaxepiError(f"its {name} does not match its checksum")
+        if checksum([leaf for _, leaf in leaves]) != meta["checksum"]:
+            raise JaxepiError("its state does not match its checksum")
+        return "state and description" if _META_CHECKSUM in meta else "state; earlier versions sign no description"
+
+    def _leaves(self, step: int) -> list[tuple[str, Any]] | None:
+        """The arrays of a state as they lie on disk, in order, each with the part that it belongs to.
+
+        None if they cannot be put into order.
+        """
         folder = self.directory / str(step) / "state"
         reader = ocp.PyTreeCheckpointer()
         tree = reader.metadata(folder).item_metadata.tree
@@ -137,10 +166,10 @@ class Checkpoints:
             for leaf in json.loads((folder / "_METADATA").read_text())["tree_metadata"].values():
                 if not leaf["value_metadata"].get("skip_deserialize"):
                     keys = [part["key"] for part in leaf["key_metadata"]]
-                    leaves.append(functools.reduce(_child, keys, state))
+                    leaves.append((keys[0], functools.reduce(_child, keys, state)))
         except (KeyError, IndexError, TypeError, ValueError):
             return None
-        return checksum(leaves)
+        return leaves
 
     def _check_shapes(self, step: int, abstract_state: Any) -> None:
         """A checkpoint of another model is not damage: it is told, not passed over."""
@@ -177,7 +206,7 @@ class Checkpoints:
         """Replaces the description of a step that is complete, in one move; its state stays."""
         if jax.process_index() == 0:
             saved = self.meta(step)
-            write_json(self.directory / str(step) / "meta" / "metadata", {**saved, **meta, "step": step})
+            write_json(self.directory / str(step) / "meta" / "metadata", _signed({**saved, **meta, "step": step}))
 
     def wait(self) -> None:
         """Waits until everything is on disk.
@@ -214,6 +243,12 @@ def damaged(checkpoint: Path, problem: Exception | str) -> JaxepiError:
         f"Checkpoint {checkpoint} is damaged ({reason}): restore it from a copy, or move this folder away to use the "
         "checkpoint before it."
     )
+
+
+def _signed(meta: Mapping[str, Any]) -> Meta:
+    """A description with the checksum of everything else in it, however its JSON is spelled."""
+    rest = {name: value for name, value in meta.items() if name != _META_CHECKSUM}
+    return {**rest, _META_CHECKSUM: zlib.crc32(json.dumps(plain(rest), sort_keys=True).encode())}
 
 
 def _parts(state: Any) -> Mapping[str, Any]:
