@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jaxepi.console import MISTAKE, exit_status
+from data_prep.build.options import PROGRAM
+from jaxepi.console import DEBUG, MISTAKE, exit_status
 from jaxepi.errors import JaxepiError, did_you_mean
 
 COMMANDS = {
@@ -21,35 +22,48 @@ COMMANDS = {
 }
 
 
-def _usage() -> str:
+def _usage(called: str) -> str:
     lines = [f"  {name:<20} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
-        ["usage: python -m data_prep <command> [options]   (--help after a command lists its options)", *lines]
+        [
+            f"usage: {called} <command> [options]   (--help after a command lists its options; {DEBUG} shows the "
+            "traceback of an error)",
+            *lines,
+        ]
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand and returns the exit status: 0 done, 2 wrong input (one sentence), 130 interrupted."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+def main(argv: Sequence[str] | None = None, called: str = PROGRAM) -> int:
+    """Runs one subcommand; `called` is how help names the program.
+
+    Returns: the exit status: 0 done, 1 a mistake of the program, 2 wrong input (one sentence), 130 interrupted.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    argv, debug = [word for word in given if word != DEBUG], DEBUG in given
     if not argv or argv[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(called))
         return 0 if argv else MISTAKE
-    return exit_status(lambda: _command(argv), interrupted="error: interrupted, and nothing was left behind")
+    return exit_status(
+        lambda: _command(argv, called),
+        interrupted="error: interrupted, and nothing was left behind",
+        doing=f"{called} {argv[0]}",
+        debug=debug,
+    )
 
 
-def _command(argv: Sequence[str]) -> int | None:
+def _command(argv: Sequence[str], called: str) -> int | None:
     if argv[0] not in COMMANDS:
         raise JaxepiError(
             f"data_prep has no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}: use one of {', '.join(COMMANDS)}"
         )
-    return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:], called)
 
 
-def program(argv: Sequence[str] | None = None) -> int:
+def program(argv: Sequence[str] | None = None, called: str = PROGRAM) -> int:
     """`main` in a process of its own."""
     # Record writing needs no accelerator: TensorFlow must not take memory of a GPU that a training run is using.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    return main(argv)
+    return main(argv, called)
 
 
 if __name__ == "__main__":

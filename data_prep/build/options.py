@@ -12,6 +12,7 @@ from data_prep.build.replace import check_replaceable
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.chroms import PREFIX_MODES
 
+PROGRAM = "python -m data_prep"  # how help calls the program, unless it was called through another
 EXTRA_MODES = ("error", "ignore")
 SPACE_FACTOR = 2.2  # TFDS keeps a second copy while it writes
 

@@ -257,6 +257,7 @@ def run_sample(
     prepare: Callable[[Path, int, Any], object],
     command: Callable[[Sequence[str]], int],
     arguments: Callable[[Path], Sequence[str]],
+    program: str,
 ) -> int:
     """`python -m data_prep <name>`: makes the raw files and the dataset; a rerun does nothing.
 
@@ -269,11 +270,12 @@ def run_sample(
         prepare: (folder of the sample, seed, size) makes its raw files unless they are there.
         command: makes the dataset from the raw files: options -> exit status.
         arguments: folder of the raw files -> these options.
+        program: the words before the name, for --help.
 
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m data_prep {name}", description=about)
+    parser = argparse.ArgumentParser(prog=f"{program} {name}", description=about)
     parser.add_argument("--out", type=Path, required=True, help="folder for raw/ and dataset/")
     parser.add_argument("--seed", type=int, default=0, help="seed of all that is drawn (default: %(default)s)")
     told = f"{size.about} (default: %(default)s)"

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_prep.build import dataset
 from data_prep.build.options import (
+    PROGRAM,
     SPACE_FACTOR,
     Help,
     add_chrom_prefix,
@@ -36,10 +37,10 @@ from jaxepi.errors import JaxepiError
 from jaxepi.genome.text_files import read_lines
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m data_prep chromoformer",
+        prog=f"{program} chromoformer",
         description="Makes a TFRecord dataset (TFDS layout) of genes with the histone marks at promoter and contacts.",
         formatter_class=Help,
     )
@@ -100,9 +101,9 @@ def _add_records(g: Any) -> None:
     g.add_argument("--metadata-out", metavar="CSV", help="also write the table of genes in the original's format")
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], program: str = PROGRAM) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args, typed = parse_options(parser(), argv)
+    args, typed = parse_options(parser(program), argv)
     _check_numbers(args)
     _check_used(args, typed)
     check_running(args)

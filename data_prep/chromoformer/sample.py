@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
+from data_prep.build.options import PROGRAM
 from data_prep.build.synthetic import Size, auc, make_raw, pearson, run_sample
 from data_prep.chromoformer import command
 from data_prep.chromoformer.folds import PAPER
@@ -233,7 +234,7 @@ def arguments(raw: Path) -> list[str]:
     return [*words, "--depth-table", os.fspath(raw / "marks.csv")]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
     return run_sample(
         "chromoformer-sample",
@@ -244,4 +245,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare=prepare,
         command=command.main,
         arguments=arguments,
+        program=program,
     )

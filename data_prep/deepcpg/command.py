@@ -11,6 +11,7 @@ import numpy as np
 from data_prep.build import dataset
 from data_prep.build.folder import BuildFolder
 from data_prep.build.options import (
+    PROGRAM,
     SPACE_FACTOR,
     check_least,
     check_running,
@@ -33,9 +34,9 @@ from jaxepi.errors import JaxepiError, did_you_mean
 _MANY_NOT_CPG = 0.05  # share of sites that are at no CG in the FASTA, above which the user should look
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], program: str = PROGRAM) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args, typed = parse_options(parser(), argv)
+    args, typed = parse_options(parser(program), argv)
     _check(args)
     _check_used(args, typed)
     check_running(args)

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from data_prep.build.options import (
+    PROGRAM,
     Help,
     add_chrom_prefix,
     add_extra_chroms,
@@ -17,10 +18,10 @@ from data_prep.deepcpg.statistics import MAXIMUM_MODES, STATISTICS
 from jaxepi.genome.intervals import EDGE_MODES
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m data_prep deepcpg",
+        prog=f"{program} deepcpg",
         description="Makes a TFRecord dataset (TFDS layout) of CpG sites with their sequence, the methylation of "
         "single cells at and around them, and statistics over cells.",
         formatter_class=Help,

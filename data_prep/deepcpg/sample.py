@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.build.options import PROGRAM
 from data_prep.build.synthetic import (
     DENSITY_MIDDLE,
     WINDOW,
@@ -153,7 +154,7 @@ def arguments(raw: Path) -> list[str]:
     return ["--profiles", *cells, *files, "--cpg-wlen", "20"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
     return run_sample(
         "deepcpg-sample",
@@ -164,4 +165,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare=prepare,
         command=command.main,
         arguments=arguments,
+        program=program,
     )

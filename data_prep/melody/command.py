@@ -10,6 +10,7 @@ import numpy as np
 
 from data_prep.build import dataset
 from data_prep.build.options import (
+    PROGRAM,
     SPACE_FACTOR,
     Help,
     add_chrom_prefix,
@@ -38,10 +39,10 @@ _MANY_RECORDLESS = 0.5
 _HOWS = "tiles, random:N or blocks"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m data_prep melody",
+        prog=f"{program} melody",
         description="Makes a TFRecord dataset (TFDS layout) of genome windows with the values of methylation tracks.",
         formatter_class=Help,
     )
@@ -134,9 +135,9 @@ def _add_records(g: Any) -> None:
     g.add_argument("--value-dtype", choices=VALUE_DTYPES, default="float32", help="float16 halves the size, 3 digits")
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], program: str = PROGRAM) -> int:
     """Runs the command line; prints the counts and the place of the dataset."""
-    args, typed = parse_options(parser(), argv)
+    args, typed = parse_options(parser(program), argv)
     _check_options(args, typed)
     check_running(args)
     genome = Genome(args.fasta, args.chrom_prefix)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.build.options import PROGRAM
 from data_prep.build.synthetic import (
     WINDOW,
     Size,
@@ -164,7 +165,7 @@ def arguments(raw: Path) -> list[str]:
     return ["--fasta", os.fspath(raw / "genome.fa"), "--tracks", os.fspath(raw / "tracks.csv")]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Makes the raw files and the dataset; a rerun does nothing. Returns the exit status."""
     return run_sample(
         "melody-sample",
@@ -175,4 +176,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare=prepare,
         command=command.main,
         arguments=arguments,
+        program=program,
     )

@@ -32,15 +32,21 @@ def locked(workdir: Path) -> Iterator[None]:
             "--workdir."
         ) from None
     except OSError as problem:
-        raise JaxepiError(f"Cannot write to --workdir {workdir}: {problem.strerror}.") from problem
+        raise _cannot_write(workdir, problem) from problem
     if file is None:  # the first host holds the lock for all
         yield
         return
     with file:
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {platform.node()}")
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()} on {platform.node()}".encode())  # closing has nothing left to write
+        except OSError as problem:
+            raise _cannot_write(workdir, problem) from problem
         yield
+
+
+def _cannot_write(workdir: Path, problem: OSError) -> JaxepiError:
+    return JaxepiError(f"Cannot write to --workdir {workdir}: {problem.strerror}; make room or choose another.")
 
 
 def keep_config(workdir: Path, config: Any, command_line: list[str]) -> str:

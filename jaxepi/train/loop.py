@@ -8,7 +8,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from jaxepi.evaluate.split import evaluate_split, joint_summary, monitored
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
+from jaxepi.parallel.signals import handling
 from jaxepi.registry import make_task
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
@@ -76,6 +77,7 @@ class Run:
         self.started = time.monotonic()
         self.first = 0  # step at which this start began
         self.evaluated = 0  # step of the last evaluation of the validation split
+        self.begun = False  # whether this start has done a step
         self.interrupted: list[int] = []  # signals that came
 
     def minutes(self) -> float:
@@ -252,7 +254,11 @@ class Run:
             readers=config.dataset.readers, start=step,
         )  # fmt: skip
         reason, pending, first = "finished", None, self.first
-        with interrupts() as self.interrupted, contextlib.closing(stream), _batches(stream, self.mesh) as batches:
+        with (
+            interrupts(lambda: self.begun) as self.interrupted,
+            contextlib.closing(stream),
+            _batches(stream, self.mesh) as batches,
+        ):
             self.log.progress("compiling the training step" if step < config.steps else "nothing left to train")
             while True:
                 # The newest loss is looked at before anything that would keep its state for good.
@@ -284,6 +290,7 @@ class Run:
                 pending = (step, scalars)
                 if step == first + 1:
                     scalars["loss"].block_until_ready()  # compilation is not throughput, nor training time
+                    self.begun = True
                     self.throughput.read()
                     self.started = time.monotonic()
         self.finish(state, step, reason)
@@ -355,8 +362,12 @@ def _batches(stream: BatchStream, mesh: Any) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM, so that the loop ends after a whole step; a second Ctrl-C ends it at once."""
+def interrupts(begun: Callable[[], bool]) -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that the loop ends after a whole step; a second Ctrl-C ends it at once.
+
+    During a compilation no handler runs. Before this start has `begun` to change its state nothing is lost, so that the
+    first signal ends the process then, and the second at any time; with several hosts only the second does.
+    """
     seen: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -365,15 +376,11 @@ def interrupts() -> Iterator[list[int]]:
         seen.append(number)
         print("\nstopping after this step; the checkpoint is being saved", file=sys.stderr, flush=True)
 
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's
-        before = {}
-    try:
+    def may_leave(came: int) -> bool:
+        return came > 1 or (jax.process_count() == 1 and not begun())
+
+    with handling((signal.SIGINT, signal.SIGTERM), note, may_leave, "\nrun the same command again to go on"):
         yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -4,13 +4,15 @@ import argparse
 import importlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from jaxepi.console import exit_status
+from jaxepi.console import DEBUG, exit_status
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.parallel.signals import handling
 from jaxepi.verbs.config_file import example, field_of, fields, read_config, run_name
 
 VERBS = {
@@ -22,6 +24,7 @@ VERBS = {
     "motifs": "jaxepi.verbs.motifs",
     "mutagenesis": "jaxepi.verbs.mutagenesis",
     "attention": "jaxepi.verbs.attention",
+    "verify": "jaxepi.verbs.verify",
     "configs": "jaxepi.verbs.configs",
     "prep": "jaxepi.verbs.prep",
 }
@@ -36,7 +39,10 @@ class Verb(Protocol):
     ABOUT: str  # one sentence for the help
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Declares the verb's options, with dashes in their names; users may write underscores."""
+        """Declares the verb's options, with dashes in their names; users may write underscores.
+
+        A verb that works on several files or folders may take them as words, `nargs="*"`, which come in front.
+        """
 
     def run(self, options: argparse.Namespace, config: object, workdir: Path | None) -> int | None:
         """Does the work.
@@ -74,8 +80,8 @@ class Parser(argparse.ArgumentParser):
         raise JaxepiError(f"{self.prog}: {message}.")
 
     def names(self) -> list[str]:
-        """All options, in order, but for the help."""
-        return [name for name in re.findall(r"--[\w-]+", self.format_usage()) if name not in _HELP]
+        """All options, in order, but for those that every verb has."""
+        return [name for name in re.findall(r"--[\w-]+", self.format_usage()) if name not in (*_HELP, DEBUG)]
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "jaxepi") -> int:
@@ -85,14 +91,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "jaxepi") -> int:
       argv: the words behind the program's name; None for those of this process.
       prog: the program's name, for messages.
 
-    Returns: the exit status: 0 done, 2 wrong input (told in one sentence), 130 interrupted.
+    Returns: the exit status: 0 done, 1 a mistake of the program, 2 wrong input (told in one sentence), 130 interrupted.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own logger
-    words = list(sys.argv[1:] if argv is None else argv)
-    return exit_status(lambda: _main(words, prog), interrupted="\ninterrupted")
+    given = list(sys.argv[1:] if argv is None else argv)
+    words, debug = [word for word in given if word != DEBUG], DEBUG in given
+    doing = " ".join([prog, *(word for word in words[:1] if word in (*VERBS, *ALIASES))])
+    return exit_status(lambda: _main(words, prog, debug), interrupted="\ninterrupted", doing=doing, debug=debug)
 
 
-def _main(words: list[str], prog: str) -> int | None:
+def _main(words: list[str], prog: str, debug: bool) -> int | None:
     name, words = split_verb(words)
     if name is None and any(word in _HELP for word in words):
         print(overview(prog))
@@ -100,7 +108,8 @@ def _main(words: list[str], prog: str) -> int | None:
     name = name or DEFAULT
     verb = load_verb(name)
     if getattr(verb, "PASSES_ON", False):
-        return verb.run(argparse.Namespace(words=words), None, None)
+        words += [DEBUG] if debug else []
+        return verb.run(argparse.Namespace(words=words, prog=f"{prog} {name}"), None, None)
     parser = make_parser(name, prog)
     options, rest = parser.parse([_dashed(word) for word in words])
     if options.help:
@@ -112,7 +121,8 @@ def _main(words: list[str], prog: str) -> int | None:
     folder = getattr(options, "workdir", None)
     if folder is None and given is not None:
         folder = Path("runs") / run_name(given)
-    return verb.run(options, config, None if folder is None else Path(folder))
+    with handling((signal.SIGINT,), signal.default_int_handler, may_leave=lambda came: True):
+        return verb.run(options, config, None if folder is None else Path(folder))
 
 
 def split_verb(words: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -151,6 +161,7 @@ def make_parser(name: str, prog: str) -> Parser:
     verb = load_verb(name)
     parser = Parser(f"{prog} {name}", verb.ABOUT)
     parser.add_argument(*_HELP, action="store_true", help="show this and leave")
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback of an error")  # `main` takes it out
     verb.add_options(parser)
     return parser
 

@@ -21,4 +21,4 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> int:
     """
     from data_prep.__main__ import program
 
-    return program(options.words)
+    return program(options.words, options.prog)
