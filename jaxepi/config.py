@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,14 +55,50 @@ def from_section(cls: type[D], section: Mapping[str, Any], where: str, **overrid
     """A frozen dataclass from a section of the config; `override` fills what the dataset decides.
 
     Raises:
-      JaxepiError: a field that `cls` does not have, with the nearest name.
+      JaxepiError: a field that `cls` does not have, with the nearest name, or a number out of its limits.
     """
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in section:
         if name not in known:
             raise JaxepiError(f"Unknown config field {where}.{name}{did_you_mean(name, known)}.")
-    fields = {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in section.items()}
-    return cls(**{**fields, **override})
+    values = {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in section.items()}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name in values and field.name not in override:
+            _check_field(field, values[field.name], f"{where}.{field.name}")
+    return cls(**{**values, **override})
+
+
+DTYPES = ("float32", "bfloat16")  # to compute in
+
+
+def _check_field(field: dataclasses.Field[Any], value: Any, where: str) -> None:
+    """Raises JaxepiError unless the numbers of a field are within its limits, and a `dtype` is one of `DTYPES`.
+
+    The limits are those of the field's metadata: "least", which is 1 for whole numbers and 0 for others if it is not
+    told, "above" and "below". None passes where the type has it.
+    """
+    if field.name == "dtype":
+        check_choices(types.SimpleNamespace(dtype=value), where.rpartition(".")[0], dtype=DTYPES)
+    kinds = get_args(field.type) or (field.type,)
+    kind = next((kind for kind in (int, float) if kind in kinds), None)
+    if kind is not None and not (value is None and types.NoneType in kinds):
+        for one in value if isinstance(value, list | tuple) else (value,):
+            check_number(one, kind, where, **field.metadata)
+
+
+def check_number(
+    value: Any, kind: type, where: str, least: float | None = None, above: float | None = None,
+    below: float | None = None,
+) -> None:  # fmt: skip
+    """Raises JaxepiError unless `value` is a number of this kind, at least `least`, and between `above` and `below`."""
+    least = least if least is not None or above is not None else 1 if kind is int else 0
+    fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool) and value == value
+    fits = fits and (least is None or value >= least)
+    if not (fits and (above is None or value > above) and (below is None or value < below)):
+        limits = [f"at least {least}"] if least is not None else [f"above {above}"]
+        limits += [] if below is None else ["finite" if below == math.inf else f"below {below}"]
+        what = "a whole number" if kind is int else "a number"
+        raise JaxepiError(f"{where} is {value!r}, but must be {what}, {' and '.join(limits)}.")
 
 
 def check_choices(section: Any, where: str, **allowed: tuple[str, ...]) -> None:
@@ -163,6 +200,44 @@ def dataset_source(config: Any) -> dict[str, Any]:
     return fields | {"paths": tuple(section.get("paths", ()))}
 
 
+_WHOLE = {"least": 0}
+# numbers that stand outside of the sections of dataclasses: type and limits
+_NUMBERS: dict[str, tuple[type, dict[str, float]]] = {
+    "seed": (int, {"least": 0, "below": 2**32}),
+    "batch_size": (int, {}),
+    "eval_batch_size": (int, {}),
+    "steps": (int, _WHOLE),
+    "max_minutes": (float, {}),
+    "log_every": (int, {}),
+    "eval_every": (int, _WHOLE),
+    "eval_batches": (int, {}),
+    "save_every": (int, _WHOLE),
+    "keep": (int, {}),
+    "patience": (int, {}),
+    "mesh.fsdp": (int, {}),
+    "dataset.readers": (int, {}),
+}
+
+
+def check_run(config: Any) -> None:
+    """Checks the fields that all experiments share, as far as they say by themselves what cannot be.
+
+    Raises:
+      JaxepiError: the first that does not fit.
+    """
+    flat = _flat(config.to_dict() if isinstance(config, ConfigDict) else config)
+    for name, (kind, limits) in _NUMBERS.items():
+        if flat.get(name) is not None:  # None has a meaning where it is allowed: see `check_none`
+            check_number(flat[name], kind, f"config.{name}", **limits)
+    window = flat.get("profile_steps") or (0, 1)
+    if len(window) != 2 or not all(isinstance(step, int) for step in window) or not 0 <= window[0] < window[1]:
+        raise JaxepiError(
+            f"config.profile_steps is {window!r}, but must be () or a first step and one behind the last."
+        )
+    from_section(OptimizerConfig, config.optimizer, "config.optimizer")
+    report_checkpoint(config)
+
+
 # what may change between two starts of one run: it moves no parameter of a step that was already counted
 FREE_FIELDS = (
     "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
@@ -181,20 +256,41 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def check_same_run(before: dict[str, Any], now: dict[str, Any], workdir: Path) -> None:
+def check_same_run(
+    before: Mapping[str, Any], now: Mapping[str, Any], workdir: Path, sections: Mapping[str, Any] | None = None
+) -> None:
     """Raises JaxepiError if the config differs from the one this workdir was started with, where it matters.
 
-    A field that one of the two does not know has its default there.
+    A field that one of the two does not know has its default there; `sections` has those of the system's sections, see
+    `jaxepi.registry.default_sections`.
     """
-    defaults = DEFAULTS | _flat({"optimizer": plain(dataclasses.asdict(OptimizerConfig()), strict=False)})
-    old, new = defaults | _flat(before), defaults | _flat(now)
-    for name in sorted(old.keys() | new.keys()):
-        free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)
-        if not free and old.get(name) != new.get(name):
+    for name, (old, new) in changed_fields(before, now, sections).items():
+        if not _is_free(name):
             raise JaxepiError(
-                f"config.{name} is {new.get(name)!r}, but {workdir} was started with {old.get(name)!r}; "
+                f"config.{name} is {new!r}, but {workdir} was started with {old!r}; "
                 "use the value of that run, or another --workdir."
             )
+
+
+def changed_fields(
+    before: Mapping[str, Any], now: Mapping[str, Any], sections: Mapping[str, Any] | None = None
+) -> dict[str, tuple[Any, Any]]:
+    """Name -> both values of the fields in which two configs of a run differ, as plain values.
+
+    A field that one of the two does not know has its default there; without a default, it differs only if it matters.
+    """
+    known = {"optimizer": dataclasses.asdict(OptimizerConfig()), **(sections or {})}
+    defaults = DEFAULTS | _flat(plain(known, strict=False))
+    old, new = defaults | _flat(before), defaults | _flat(now)
+    return {
+        name: (old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and (not _is_free(name) or (name in old and name in new))
+    }
+
+
+def _is_free(name: str) -> bool:
+    return any(name == field or name.startswith(f"{field}.") for field in FREE_FIELDS)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

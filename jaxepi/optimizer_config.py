@@ -1,40 +1,55 @@
 """The section `optimizer` of a config, described here alone: configs/base.py makes its fields from this class."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 
+def _number(default: float | None, **limits: float) -> Any:
+    """A field with limits, as `jaxepi.config.check_number` takes them."""
+    return dataclasses.field(default=default, metadata=limits)
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Section `config.optimizer`. Steps are optimizer updates, or epochs where `config.unit` says so."""
+    """Section `config.optimizer`. Steps are optimizer updates, or epochs where `config.unit` says so.
+
+    Limits of a number stand in the metadata of its field: see `jaxepi.config.from_section`.
+    """
 
     # adam | adamw | sgd, which read the fields below, or another of optax by name (nadam, lion, muon, ...), which reads
     # `arguments` alone; jaxepi.train.optimizer.OPTIMIZERS lists them
     name: str = "adam"
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # more arguments of the optax optimizer
-    learning_rate: float = 1e-3  # peak learning rate
+    learning_rate: float = _number(1e-3, below=math.inf)  # peak learning rate
     # constant | cosine (linear warm-up, then cosine) | exponential | step (warm-up, decay), or a schedule of optax by
     # name (warmup_cosine_decay_schedule, polynomial_schedule, ...)
     schedule: str = "constant"
     # of a schedule of optax, in updates whatever `config.unit` says; what is left out comes from the fields of the same
     # name here, its peak from learning_rate, and transition_steps from decay_steps
     schedule_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    warmup_steps: int = 0  # updates of linear warm-up from 0
+    warmup_steps: int = _number(0, least=0)  # updates of linear warm-up from 0
     decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential, step: per decay
     final_scale: float = 0.0  # cosine: end value / peak; exponential, step: never below this times peak
     decay_rate: float = 0.95  # exponential, step: factor per decay_steps; step applies it at once, not bit by bit
-    b1: float = 0.9  # decay of the first moment (sgd: momentum)
-    b2: float = 0.999  # decay of the second moment
+    b1: float = _number(0.9, least=0, below=1)  # decay of the first moment (sgd: momentum)
+    b2: float = _number(0.999, least=0, below=1)  # decay of the second moment
     nesterov: bool = False  # adam, adamw, sgd: look ahead along the first moment (sgd: along the momentum)
     epsilon: float = 1e-8  # added to the root of the second moment
     # adam: add epsilon to the root of the second moment before its bias correction, as Keras does (parity)
     epsilon_uncorrected: bool = False
-    weight_decay: float = 0.0  # adamw only, decoupled
+    weight_decay: float = _number(0.0, below=math.inf)  # adamw only, decoupled
     # Clipping of the gradient; where several are set they follow one another in this order.
-    clip_value: float | None = None  # largest absolute value of an element; None = no clipping
-    clip_variable_norm: float | None = None  # largest norm of each variable by itself (Keras' clipnorm); None = none
-    clip_norm: float | None = None  # largest global norm of the gradient; None = no clipping
-    clip_adaptive: float | None = None  # largest norm relative to that of the weights, unit by unit (AGC); None = none
+    clip_value: float | None = _number(None, above=0)  # largest absolute value of an element; None = no clipping
+    clip_variable_norm: float | None = _number(
+        None, above=0
+    )  # largest norm of each variable by itself (Keras' clipnorm); None = none
+    clip_norm: float | None = _number(None, above=0)  # largest global norm of the gradient; None = no clipping
+    clip_adaptive: float | None = _number(
+        None, above=0
+    )  # largest norm relative to that of the weights, unit by unit (AGC); None = none
     accumulate: int = 1  # micro-batches per update; the gradient is the mean over them
-    ema_decay: float | None = None  # moving average of the parameters, used by evaluation; None = none
+    ema_decay: float | None = _number(
+        None, least=0, below=1
+    )  # moving average of the parameters, used by evaluation; None = none

@@ -1,11 +1,13 @@
 """The registry of systems: one line each, imported when first asked for. The only place that names them all."""
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import nnx
 
+from jaxepi.config import check_run, from_section
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.system import System, Weights
 from jaxepi.task import Task
@@ -69,6 +71,25 @@ def capability(system: System, name: str) -> Callable[..., Any]:
         raise JaxepiError(f"{system.name} has no {name}; {', '.join(able) or 'no system'} has.")
     module, function = system.capabilities[name].split(":")
     return getattr(importlib.import_module(module), function)
+
+
+def check_config(config: Any) -> None:
+    """Everything in the config of a run that can be known to be wrong without its dataset.
+
+    Raises:
+      JaxepiError: an unknown system or field, or a number out of its limits.
+    """
+    check_run(config)
+    system = get_system(config.system)
+    for name, cls in (("model", system.sizes), ("task", system.objective)):
+        told = {field: value for field, value in config[name].items() if value is not None}  # None: the dataset says
+        from_section(cls, told, f"config.{name}")
+
+
+def default_sections(name: str) -> dict[str, Any]:
+    """The sections of a system's config with the defaults of their fields."""
+    system = get_system(name)
+    return {"model": dataclasses.asdict(system.sizes()), "task": dataclasses.asdict(system.objective())}
 
 
 def make_task(config: Any, manifest: Mapping[str, Any]) -> Task:

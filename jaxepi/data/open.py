@@ -1,6 +1,7 @@
 """Opens what lies at a path as a dataset."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
@@ -59,8 +60,9 @@ def find_dataset(
     Args:
       path: the dataset.
       paths: if any, these datasets instead, as one mixture.
-      sample: the data_prep command that makes the sample which belongs at `path`; "" if none does.
-      command: that makes the dataset, for messages.
+      sample: the data_prep command that makes the sample; "" if there is none.
+      command: that makes the dataset, for messages; of a sample, its --out says where it belongs, and it is made at no
+        other place.
       kinds: see `open_dataset`.
 
     Raises:
@@ -71,10 +73,16 @@ def find_dataset(
         return Mixture(datasets) if len(datasets) > 1 else datasets[0]
     path = Path(path)
     if not path.exists():
-        if not sample:
+        place = _sample_place(command) if sample else None
+        if place is None:
             raise JaxepiError(
                 f"There is no dataset at {path}: make it with `{command}`, point --config.dataset.path at one, "
                 "or use the config's :sample variant, which needs none."
+            )
+        if path.absolute() != place.absolute():
+            raise JaxepiError(
+                f"There is no dataset at {path}, and the embedded sample is made at {place} only: leave "
+                "--config.dataset.path out, or point it at a dataset."
             )
         if jax.process_index() == 0:
             _make_sample(sample, path)
@@ -83,6 +91,12 @@ def find_dataset(
 
             multihost_utils.sync_global_devices("sample")
     return open_dataset(path, kinds)
+
+
+def _sample_place(command: str) -> Path | None:
+    """Where the command that makes a sample puts its dataset."""
+    words = shlex.split(command)
+    return Path(words[words.index("--out") + 1]) / "dataset" if "--out" in words[:-1] else None
 
 
 def _make_sample(name: str, path: Path) -> None:

@@ -10,12 +10,28 @@ from typing import Any
 import jax
 
 from jaxepi.data import BatchStream, Dataset, device_batches
-from jaxepi.data.mixture import Part
+from jaxepi.data.mixture import Mixture, Part
 from jaxepi.data.stream import Records
+from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel.mesh import batch_sharding
 from jaxepi.task import Task
+
+
+def check_splits(dataset: Dataset | Mixture, section: Any) -> None:
+    """Checks the splits that a run evaluates, before it trains for them.
+
+    Raises:
+      JaxepiError: one of config.dataset is not in the dataset, or is empty.
+    """
+    for field in ("validation_split", "test_split"):
+        name = section[field]
+        if name or field == "validation_split":  # "" for no test split
+            try:
+                dataset.split(name).close()
+            except JaxepiError as problem:
+                raise JaxepiError(f"config.dataset.{field} is {name!r}, but {problem}") from None
 
 
 def evaluate_split(

@@ -13,12 +13,13 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_folds, check_same_run, dataset_source, hold_out, report_checkpoint
+from jaxepi.config import changed_fields, check_folds, check_same_run, dataset_source, hold_out, report_checkpoint
 from jaxepi.data import Dataset
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel.hosts import say
+from jaxepi.registry import check_config, default_sections, get_system
 from jaxepi.runs.evaluation import evaluate_run
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.history import read_log
@@ -112,8 +113,8 @@ def check_before(config: Any, workdir: Path, folds: Sequence[str]) -> Dataset:
             f"{workdir} holds a run of its own, but cross-validation puts one run a fold below it; choose another "
             "--workdir."
         )
-    report_checkpoint(config)
-    dataset = find_dataset(**dataset_source(config))
+    check_config(config)
+    dataset = find_dataset(**dataset_source(config), kinds=get_system(config.system).datasets)
     counts = ", ".join(f"{name} {count:,}" for name, count in dataset.splits.items())
     for fold in folds:
         if not dataset.splits.get(fold):
@@ -137,20 +138,22 @@ def check_run(config: Any, place: Path) -> None:
     """Raises JaxepiError if the run at `place` cannot go on under this config, as `train` would only say later."""
     before = read_log(place / "log.jsonl").start.get("config")
     if before and any((place / "checkpoints").glob("[0-9]*")):
-        check_same_run(before, plain(config), place)
+        check_same_run(before, plain(config), place, default_sections(config.system))
 
 
 def finished(config: Any, dataset: Dataset, place: Path) -> EvalResult | None:
     """The evaluation of the held-out fold, if the run at `place` is over and evaluated under this very config.
 
-    The run's own log says so: its last start had this config and this dataset and came to its end, and what lies in
-    eval/ and report/ is about the checkpoint that config.report_checkpoint names.
+    The run's own log says so: its last start had this config (a field that one of the two does not know has its
+    default) and this dataset and came to its end, and what lies in eval/ and report/ is about the checkpoint that
+    config.report_checkpoint names.
     """
     history = read_log(place / "log.jsonl")
     if history.end.get("reason", "interrupted") == "interrupted":
         return None
-    before = history.start.get("config"), (history.start.get("dataset") or {}).get("fingerprint")
-    if before != (plain(config), dataset.fingerprint):
+    if (history.start.get("dataset") or {}).get("fingerprint") != dataset.fingerprint:
+        return None
+    if changed_fields(history.start.get("config") or {}, plain(config), default_sections(config.system)):
         return None
     step, best = history.end["step"], (history.end.get("best") or {}).get("step")
     if report_checkpoint(config) == "best" and best is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxepi.config import dataset_source, monitors, report_checkpoint
+from jaxepi.config import check_run, dataset_source, monitors, report_checkpoint
 from jaxepi.data import check_batch_size
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
@@ -16,7 +16,7 @@ from jaxepi.evaluate.split import evaluate_split, own_metric
 from jaxepi.evaluate.step import make_evaluate_step
 from jaxepi.parallel.hosts import say
 from jaxepi.parallel.mesh import make_mesh, state_shardings
-from jaxepi.registry import make_task
+from jaxepi.registry import get_system, make_task
 from jaxepi.report.expectation import expectation
 from jaxepi.trained import restore_model
 
@@ -40,9 +40,11 @@ def evaluate_run(
     """
     if checkpoint is None and config is not None:
         checkpoint = report_checkpoint(config)
+    if config is not None:
+        check_run(config)
     restored = restore_model(workdir, checkpoint)
     config = config if config is not None else restored.config
-    dataset = find_dataset(**dataset_source(config))
+    dataset = find_dataset(**dataset_source(config), kinds=get_system(restored.config.system).datasets)
     if dataset.fingerprint != restored.meta["fingerprint"]:
         say(f"note: {dataset.path} is not the dataset that {workdir} was trained on")
     task, mesh = make_task(restored.config, dataset.manifest), make_mesh(config.mesh.fsdp)

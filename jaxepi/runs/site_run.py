@@ -13,6 +13,7 @@ from jaxepi.data import Dataset
 from jaxepi.data.open import find_dataset
 from jaxepi.data.subset import drawn
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.registry import get_system
 from jaxepi.task import Task
 from jaxepi.trained import restore_model
 
@@ -62,7 +63,8 @@ def open_run(workdir: Path, config: Any, checkpoint: str | None) -> SiteRun:
             f"{workdir} is a run of {restored.config.system!r}, but this is for models of single sites; predict "
             "serves the others."
         )
-    dataset = find_dataset(**dataset_source(config if config is not None else restored.config))
+    source = dataset_source(config if config is not None else restored.config)
+    dataset = find_dataset(**source, kinds=get_system(restored.config.system).datasets)
     for name in ("window", "neighbours", "cells"):
         held, wanted = dataset.manifest[name], restored.task.manifest[name]
         if held != wanted:

@@ -45,4 +45,4 @@ def dataset_of(predictor: Predictor, config: Any) -> tuple[Dataset, int]:
     config = config if config is not None else predictor.config
     if config is None:
         raise JaxepiError(f"--config is needed here, the experiment whose dataset {predictor.source} is to read.")
-    return find_dataset(**dataset_source(config)), config.eval_batch_size
+    return find_dataset(**dataset_source(config), kinds=predictor.system.datasets), config.eval_batch_size

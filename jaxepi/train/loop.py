@@ -15,16 +15,16 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxepi.config import check_same_run, dataset_source, from_section, in_steps, monitors, report_checkpoint
+from jaxepi.config import check_same_run, dataset_source, from_section, in_steps, monitors
 from jaxepi.data import BatchStream, Dataset, Mixture, check_batch_size, device_batches, order_of
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.evaluate.split import evaluate_split, joint_summary, monitored
+from jaxepi.evaluate.split import check_splits, evaluate_split, joint_summary, monitored
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.parallel.signals import handling
-from jaxepi.registry import make_task
+from jaxepi.registry import check_config, default_sections, get_system, make_task
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.log import RunLog, Throughput, clock, versions
@@ -46,14 +46,16 @@ class Run:
         Raises:
           JaxepiError: config, dataset, devices or workdir do not fit.
         """
-        report_checkpoint(config)
+        check_config(config)
         self.workdir = workdir
         self.mesh = make_mesh(config.mesh.fsdp)
-        accumulate = from_section(OptimizerConfig, config.optimizer, "config.optimizer").accumulate
-        check_batch_size(config.batch_size, self.mesh.size, accumulate, name="config.batch_size")
+        check_batch_size(config.batch_size, self.mesh.size, config.optimizer.accumulate, name="config.batch_size")
         check_batch_size(config.eval_batch_size, self.mesh.size, name="config.eval_batch_size")
-        self.dataset: Dataset | Mixture = find_dataset(**dataset_source(config))
+        self.dataset: Dataset | Mixture = find_dataset(
+            **dataset_source(config), kinds=get_system(config.system).datasets
+        )
         self.task: Task = make_task(config, self.dataset.manifest)
+        check_splits(self.dataset, config.dataset)
         self.records = self.dataset.split(config.dataset.train_split)
         if len(self.records) < config.batch_size:
             raise JaxepiError(
@@ -107,7 +109,8 @@ class Run:
         if found is None:
             return self.initial(), 0
         state, meta = found
-        check_same_run(json.loads(meta["config"]), json.loads(self.config_json), self.workdir)
+        before, now = json.loads(meta["config"]), json.loads(self.config_json)
+        check_same_run(before, now, self.workdir, default_sections(self.config.system))
         if meta["fingerprint"] != self.dataset.fingerprint:
             raise JaxepiError(
                 f"{self.workdir} was trained on another dataset than {self.dataset.path} (their fingerprints differ); "

@@ -36,7 +36,8 @@ class ChromoformerObjective:
 
     target: str = "label"  # label: high or low expression, cross-entropy; expression: log2(RPKM + 1), squared error
     marks: tuple[str, ...] = ()  # names of the marks to use, in this order; () = all of the dataset
-    max_pcres: int = 8  # contacts of a gene that the model sees, best first; 0 = the promoter alone
+    # contacts of a gene that the model sees, best first; 0 = the promoter alone
+    max_pcres: int = dataclasses.field(default=8, metadata={"least": 0})
     promoter_width: int = 40_000  # bp around the TSS
     region_width: int = 40_000  # bp that the bins of a region cover: the longest contact, at least promoter_width
     # Genes with more contacts than max_pcres: "best" keeps the best, "refuse" stops as the original does.

@@ -35,9 +35,9 @@ class DeepCpGConfig:
     hidden: int | None = None  # units of the dense layer of CnnL*; None = what the name says
     joint_hidden: int = 512  # units of the joint network's dense layers
     replicate_activation: str = "relu"  # of RnnL1 and RnnL2 after the dense layer of each cell: relu | tanh
-    dna_dropout: float = 0.0  # rate after the DNA network
-    cpg_dropout: float = 0.0  # rate after the CpG network
-    joint_dropout: float = 0.0  # rate after each joint layer
+    dna_dropout: float = dataclasses.field(default=0.0, metadata={"below": 1})  # rate after the DNA network
+    cpg_dropout: float = dataclasses.field(default=0.0, metadata={"below": 1})  # rate after the CpG network
+    joint_dropout: float = dataclasses.field(default=0.0, metadata={"below": 1})  # rate after each joint layer
     l1: float = 1e-4  # penalty of sum |w| over the kernels of networks (not heads, biases, recurrent kernels)
     l2: float = 1e-4  # penalty of sum w^2 over the same
     # Keras 2 keeps a zero-debiased moving average of normalisation statistics, which forgets loaded ones: parity only.
