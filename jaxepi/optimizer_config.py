@@ -42,14 +42,11 @@ class OptimizerConfig:
     weight_decay: float = _number(0.0, below=math.inf)  # adamw only, decoupled
     # Clipping of the gradient; where several are set they follow one another in this order.
     clip_value: float | None = _number(None, above=0)  # largest absolute value of an element; None = no clipping
-    clip_variable_norm: float | None = _number(
-        None, above=0
-    )  # largest norm of each variable by itself (Keras' clipnorm); None = none
+    # largest norm of each variable by itself (Keras' clipnorm); None = none
+    clip_variable_norm: float | None = _number(None, above=0)
     clip_norm: float | None = _number(None, above=0)  # largest global norm of the gradient; None = no clipping
-    clip_adaptive: float | None = _number(
-        None, above=0
-    )  # largest norm relative to that of the weights, unit by unit (AGC); None = none
+    # largest norm relative to that of the weights, unit by unit (AGC); None = none
+    clip_adaptive: float | None = _number(None, above=0)
     accumulate: int = 1  # micro-batches per update; the gradient is the mean over them
-    ema_decay: float | None = _number(
-        None, least=0, below=1
-    )  # moving average of the parameters, used by evaluation; None = none
+    # moving average of the parameters, used by evaluation; None = none
+    ema_decay: float | None = _number(None, least=0, below=1)

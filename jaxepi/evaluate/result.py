@@ -164,8 +164,9 @@ class EvalResult:
                 unit=text.get("unit", ""),
                 system=text.get("system", ""),
             )
-        except (OSError, KeyError, ValueError) as problem:
-            raise JaxepiError(f"{folder} holds no complete evaluation ({problem}); run it again.") from None
+        except Exception as problem:  # a damaged file raises one of many types
+            reason = " ".join(str(problem).split()) or type(problem).__name__
+            raise JaxepiError(f"{folder} holds no complete evaluation ({reason}); run it again.") from None
 
 
 def _numbers(table: dict[str, list[float | None]]) -> dict[str, list[float]]:

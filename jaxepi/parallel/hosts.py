@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import resource
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ def join_hosts(coordinator: str | None, processes: int | None, process: int | No
     """Joins the processes of a multi-host run; on clusters that jax knows, all three may be None.
 
     Raises:
-      JaxepiError: the coordinator cannot be reached.
+      JaxepiError: the coordinator cannot be reached, or is no HOST:PORT.
     """
+    if coordinator is not None:
+        _check_address(coordinator)
     if jax.config.jax_platforms == "cpu" or os.environ.get("JAX_PLATFORMS") == "cpu":
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
@@ -28,6 +31,21 @@ def join_hosts(coordinator: str | None, processes: int | None, process: int | No
         raise JaxepiError(
             f"Cannot join the run at --coordinator={coordinator} as process {process} of {processes}: "
             f"{str(problem).splitlines()[0]}"
+        ) from problem
+
+
+def _check_address(coordinator: str) -> None:
+    """jax itself would wait for minutes for a host that does not exist."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise JaxepiError(f"--coordinator is {coordinator!r}, but HOST:PORT was expected, such as 10.0.0.1:1234.")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError, OverflowError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise JaxepiError(
+            f"--coordinator is {coordinator!r}, but there is no such host ({reason}); give the name or address of the "
+            "machine of process 0, and its port."
         ) from problem
 
 

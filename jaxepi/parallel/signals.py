@@ -68,3 +68,25 @@ def handling(
         watcher.join()
         os.close(read_end)
         os.close(write_end)
+
+
+@contextlib.contextmanager
+def collected(may_leave: Callable[[], bool]) -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that a loop can end after a whole step; a second one ends it at once.
+
+    During a compilation no handler runs: the first signal ends the process then if it `may_leave`, the second in any
+    case.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        print("\nstopping after this step; the checkpoint is being saved", file=sys.stderr, flush=True)
+
+    def ends(came: int) -> bool:
+        return came > 1 or may_leave()
+
+    with handling((signal.SIGINT, signal.SIGTERM), note, ends, "\nrun the same command again to go on"):
+        yield seen

@@ -233,20 +233,30 @@ def _facts(
         facts.append(("Tracks", f"{len(tracks)}: {shown}"))
     if start.get("parameters"):
         facts.append(("Parameters", f"{start['parameters']:,}"))
-    if history.train:
-        facts.append(("Steps", f"{max(history.train):,}" + (f" ({history.end['reason']})" if history.end else "")))
+    if history.done is not None:
+        planned = f" of {history.planned()} planned" if history.planned() else ""
+        ended = f" ({history.end['reason']})" if history.end else ""
+        facts.append(("Steps", f"{history.done:,}{planned}{ended}"))
+    reported = sorted({result.step for result in results.values() if result.step is not None})
+    if reported:
+        facts.append(("Reported weights", f"those of step {' and '.join(f'{step:,}' for step in reported)}"))
+    several = f" in {len(history.starts)} starts" if len(history.starts) > 1 else ""
     if history.minutes() is not None:
-        facts.append(("Training time", f"{history.minutes():.1f} minutes"))
+        facts.append(("Training time", f"{history.minutes():.1f} minutes{several}"))
     if history.throughput() is not None:
         facts.append(("Throughput", f"{history.throughput():.2f} samples/s (median while training)"))
-    if start.get("time"):
-        facts.append(("Started", str(start["time"])))
+    if history.starts:
+        facts.append(("Started", history.starts[0] + (f", again at {history.starts[-1]}" if several else "")))
     return facts
 
 
 def _training_numbers(history: RunHistory) -> dict[str, Any]:
     last = next(reversed(history.train.values())) if history.train else {}
     return {
+        "steps_done": history.done,
+        "steps_planned": history.planned(),
+        "first_start": history.starts[0] if history.starts else None,
+        "starts": len(history.starts),
         "last_step": last.get("step"),
         "last_loss": last.get("loss"),
         "samples_per_second_median": history.throughput(),

@@ -30,7 +30,7 @@ def evaluate_run(
       workdir: of the run.
       config: where the data lie, batch size and readers; None takes the run's own.
       split: one split; None for validation and test of the run.
-      checkpoint: "best" or "last"; None for what config.report_checkpoint says.
+      checkpoint: "best", "best_<metric>" or "last"; None for what config.report_checkpoint says.
 
     Returns:
       split -> EvalResult; of several datasets <split>_<dataset> -> EvalResult, one for each.

@@ -17,7 +17,7 @@ def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> P
     Args:
       source: the folder of a run, or a file.
       config: what the user gave, or None.
-      checkpoint: of a run: "best" or "last"; None for what its config says.
+      checkpoint: of a run: "best", "best_<metric>" or "last"; None for what its config says.
 
     Raises:
       JaxepiError: nothing there, a checkpoint of a file, or the config is for another system than the file.

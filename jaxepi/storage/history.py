@@ -20,12 +20,23 @@ class RunHistory:
         end: fields of the last end line, empty while the run goes on.
         train: step -> fields of the training line; of a step logged twice (after a resume) the last counts.
         evals: split -> step -> metrics.
+        starts: times of all start lines, in order.
+        done: updates that were done, as the last line tells.
     """
 
     start: dict[str, Any]
     end: dict[str, Any]
     train: dict[int, dict[str, Any]]
     evals: dict[str, dict[int, dict[str, float]]]
+    starts: list[str] = dataclasses.field(default_factory=list)
+    done: int | None = None
+
+    def planned(self) -> str | None:
+        """How long the newest start was to train: its config.steps, in epochs if that is its unit."""
+        config = self.start.get("config") or {}
+        if not isinstance(config.get("steps"), int):
+            return None
+        return f"{config['steps']:,}" + (" epochs" if config.get("unit") == "epoch" else "")
 
     def series(self) -> dict[str, tuple[list[int], list[float]]]:
         """`loss` and each of its terms as (steps, values), missing values left out."""
@@ -45,7 +56,7 @@ class RunHistory:
         return rates[len(rates) // 2] if rates else None
 
     def minutes(self) -> float | None:
-        """Training time as last logged."""
+        """Training time of all starts together, as last logged."""
         lines = [*self.train.values(), self.end]
         return next((line["minutes"] for line in reversed(lines) if line.get("minutes") is not None), None)
 
@@ -60,6 +71,8 @@ def read_log(path: Path | None) -> RunHistory:
     end: dict[str, Any] = {}
     train: dict[int, dict[str, Any]] = {}
     evals: dict[str, dict[int, dict[str, float]]] = {}
+    starts: list[str] = []
+    done = None
     text = path.read_text(encoding="utf-8", errors="replace") if path is not None and path.exists() else ""
     for line in text.splitlines():
         try:
@@ -69,12 +82,15 @@ def read_log(path: Path | None) -> RunHistory:
         if not isinstance(fields, dict):
             continue
         kind, step = fields.get("kind"), fields.get("step")
+        done = step if isinstance(step, int) else done
         if kind == "start":
             start, end = fields, {}
+            starts.append(str(fields.get("time", "")))
         elif kind == "end":
             end = fields
         elif kind == "train" and isinstance(step, int):
             train[step] = fields
         elif kind == "eval" and isinstance(step, int):
             evals.setdefault(str(fields.get("split")), {})[step] = fields.get("metrics") or {}
-    return RunHistory(start, end, dict(sorted(train.items())), {s: dict(sorted(e.items())) for s, e in evals.items()})
+    by_split = {split: dict(sorted(by_step.items())) for split, by_step in evals.items()}
+    return RunHistory(start, end, dict(sorted(train.items())), by_split, starts, done)

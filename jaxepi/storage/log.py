@@ -7,6 +7,7 @@ import math
 import platform
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxepi.errors import JaxepiError
-from jaxepi.storage.atomic import plain
+from jaxepi.storage.atomic import plain, write_json
 
 
 class RunLog:
@@ -41,7 +42,9 @@ class RunLog:
                 raise JaxepiError(
                     "config.wandb_project is set, but W&B is not installed; `pip install wandb` or set it to None."
                 ) from None
-            self._wandb = wandb.init(project=wandb_project, dir=str(workdir), config=dict(config), resume="allow")
+            self._wandb = wandb.init(
+                project=wandb_project, id=_wandb_id(workdir), dir=str(workdir), config=dict(config), resume="allow"
+            )
 
     def record(self, kind: str, step: int, **fields: Any) -> None:
         """Appends one JSON line: kind start | resume | train | eval | end, the step and the fields.
@@ -97,6 +100,19 @@ class RunLog:
         if self._wandb is not None:
             self._wandb.finish()
         self._file = self._board = self._wandb = None
+
+
+def _wandb_id(workdir: Path) -> str:
+    """The id of the run at W&B, kept in the workdir, so that every start goes on with the same one."""
+    path = workdir / "wandb.json"
+    if not path.exists():
+        write_json(path, {"id": uuid.uuid4().hex})
+    try:
+        return str(json.loads(path.read_text())["id"])
+    except (ValueError, KeyError, TypeError):
+        raise JaxepiError(
+            f"{path} is damaged, an object with `id` was expected; remove it for a new W&B run."
+        ) from None
 
 
 def _open_for_append(path: Path) -> Any:

@@ -5,10 +5,9 @@ import dataclasses
 import functools
 import json
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from jaxepi.evaluate.split import check_splits, evaluate_split, joint_summary, m
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.hosts import describe_devices, peak_memory, unused_accelerator
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
-from jaxepi.parallel.signals import handling
+from jaxepi.parallel.signals import collected
 from jaxepi.registry import check_config, default_sections, get_system, make_task
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
@@ -81,6 +80,10 @@ class Run:
         self.evaluated = 0  # step of the last evaluation of the validation split
         self.begun = False  # whether this start has done a step
         self.interrupted: list[int] = []  # signals that came
+
+    def may_leave(self) -> bool:
+        """Whether nothing is lost if the process ends here: this start has not changed its state, and is alone."""
+        return not self.begun and jax.process_count() == 1
 
     def minutes(self) -> float:
         """Minutes of training in this workdir, earlier starts included."""
@@ -258,7 +261,7 @@ class Run:
         )  # fmt: skip
         reason, pending, first = "finished", None, self.first
         with (
-            interrupts(lambda: self.begun) as self.interrupted,
+            collected(self.may_leave) as self.interrupted,
             contextlib.closing(stream),
             _batches(stream, self.mesh) as batches,
         ):
@@ -362,28 +365,6 @@ def _batches(stream: BatchStream, mesh: Any) -> Iterator[Any]:
         yield batches
     finally:
         batches.close()
-
-
-@contextlib.contextmanager
-def interrupts(begun: Callable[[], bool]) -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM, so that the loop ends after a whole step; a second Ctrl-C ends it at once.
-
-    During a compilation no handler runs. Before this start has `begun` to change its state nothing is lost, so that the
-    first signal ends the process then, and the second at any time; with several hosts only the second does.
-    """
-    seen: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        print("\nstopping after this step; the checkpoint is being saved", file=sys.stderr, flush=True)
-
-    def may_leave(came: int) -> bool:
-        return came > 1 or (jax.process_count() == 1 and not begun())
-
-    with handling((signal.SIGINT, signal.SIGTERM), note, may_leave, "\nrun the same command again to go on"):
-        yield seen
 
 
 @contextlib.contextmanager

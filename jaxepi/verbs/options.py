@@ -44,6 +44,11 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return choice
 
 
+def checkpoint_name(text: str) -> str:
+    """The kind of value that names a checkpoint of a run: best and last, or best_<metric> of several monitored ones."""
+    return text if text.startswith("best_") else one_of("best", "last")(text)
+
+
 def some_of(*choices: str) -> Callable[[str], list[str]]:
     """The kind of value that is one or more of `choices`, with commas between them."""
     choice = one_of(*choices)
@@ -78,8 +83,8 @@ def add_run(parser: argparse.ArgumentParser, *, weights: bool = False, checkpoin
     if checkpoint:
         group.add_argument(
             "--checkpoint",
-            type=one_of("best", "last"),
-            metavar=braces("best", "last"),
+            type=checkpoint_name,
+            metavar=braces("best", "best_METRIC", "last"),
             help="which checkpoint of the run (default: as its config.report_checkpoint says)",
         )
 
