@@ -48,7 +48,8 @@ def get_base() -> ConfigDict:
     # each record comes once an epoch. () = the one at `path`.
     config.dataset.paths = ()
     config.dataset.command = ""  # the data_prep command that makes it, for messages
-    config.dataset.sample = ""  # data_prep command that makes an embedded sample if nothing is at `path`; "" = none
+    # data_prep command that makes an embedded sample if nothing is at `path`, which `command` makes; "" = none
+    config.dataset.sample = ""
     config.dataset.train_split = "train"
     config.dataset.validation_split = "valid"
     config.dataset.test_split = "test"  # evaluated after training too; "" = there is none

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,7 +95,7 @@ def check_number(
     fits = fits and (least is None or value >= least)
     if not (fits and (above is None or value > above) and (below is None or value < below)):
         limits = [f"at least {least}"] if least is not None else [f"above {above}"]
-        limits += [] if below is None else ["finite" if below == math.inf else f"below {below}"]
+        limits += [] if below is None else [f"below {below}"]
         what = "a whole number" if kind is int else "a number"
         raise JaxepiError(f"{where} is {value!r}, but must be {what}, {' and '.join(limits)}.")
 

@@ -1,7 +1,6 @@
 """The section `optimizer` of a config, described here alone: configs/base.py makes its fields from this class."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ class OptimizerConfig:
     # `arguments` alone; jaxepi.train.optimizer.OPTIMIZERS lists them
     name: str = "adam"
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # more arguments of the optax optimizer
-    learning_rate: float = _number(1e-3, below=math.inf)  # peak learning rate
+    learning_rate: float = 1e-3  # peak learning rate
     # constant | cosine (linear warm-up, then cosine) | exponential | step (warm-up, decay), or a schedule of optax by
     # name (warmup_cosine_decay_schedule, polynomial_schedule, ...)
     schedule: str = "constant"
@@ -39,7 +38,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8  # added to the root of the second moment
     # adam: add epsilon to the root of the second moment before its bias correction, as Keras does (parity)
     epsilon_uncorrected: bool = False
-    weight_decay: float = _number(0.0, below=math.inf)  # adamw only, decoupled
+    weight_decay: float = 0.0  # adamw only, decoupled
     # Clipping of the gradient; where several are set they follow one another in this order.
     clip_value: float | None = _number(None, above=0)  # largest absolute value of an element; None = no clipping
     # largest norm of each variable by itself (Keras' clipnorm); None = none

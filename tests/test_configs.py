@@ -11,7 +11,7 @@ from configs.base import get_base
 from data_prep.__main__ import COMMANDS
 from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.registry import get_system
+from jaxepi.registry import check_config, get_system
 from jaxepi.train.optimizer import OptimizerConfig, make_schedule
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -52,8 +52,8 @@ def test_every_variant_of_a_header_loads(name, variant):
     assert set(config) == set(base) | {"system", "model", "task"}
     for section in ("dataset", "optimizer", "mesh"):
         assert set(config[section]) == set(base[section]), section
+    check_config(config)
     system = get_system(config.system)
-    from_section(system.sizes, config.model, "config.model")
     from_section(system.objective, config.task, "config.task")
     make_schedule(from_section(OptimizerConfig, config.optimizer, "config.optimizer"), config.steps)
 

@@ -91,7 +91,7 @@ def _check_shard(dataset: Dataset, split: str, file: str, length: int) -> str:
 
 def _check_bytes(path: Path, split: str, size: int) -> str:
     splits = {told["name"]: told for told in json.loads(path.read_text())["splits"]}
-    promised = int(splits[split].get("numBytes", size))
+    promised = int(splits[split].get("numBytes", 0)) or size  # 0: not told
     if promised != size:
         raise JaxepiError(f"split {split!r} holds {size:,} bytes of records, but {promised:,} are promised")
     return f"split {split}: {size:,} bytes of records"

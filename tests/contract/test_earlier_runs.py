@@ -11,6 +11,7 @@ import pytest
 import jaxepi
 from jaxepi.data import open_dataset
 from jaxepi.runs.evaluation import evaluate_run
+from jaxepi.runs.verify import verify
 from jaxepi.trained import restore_model
 
 ARCHIVE = Path(__file__).parents[1] / "golden" / "runs" / "version_0.1.tar.gz"
@@ -55,3 +56,10 @@ def test_it_evaluates_to_the_same_numbers(runs, system, config_of, tmp_path):
     for split, numbers in expected.items():
         for name, value in numbers.items():
             assert results[split].summary[name] == pytest.approx(value, rel=1e-4, abs=1e-5), (split, name)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_it_is_whole(runs, system):
+    for folder in ("run", "dataset"):
+        found = list(verify(runs / system / folder))
+        assert found and {one.state for one in found} == {"whole"}, "\n".join(map(str, found))

@@ -46,9 +46,20 @@ def test_a_sample_is_made_first(dataset_dir: Path, tmp_path: Path, monkeypatch: 
         shutil.copytree(dataset_dir, path)
 
     monkeypatch.setattr(opening, "_make_sample", make)
+    sample = {"sample": "toy-sample", "command": f"python -m data_prep toy-sample --out {tmp_path / 'sample'}"}
     for _ in range(2):
-        assert find_dataset(tmp_path / "sample" / "dataset", sample="toy-sample").kind == "melody"
+        assert find_dataset(tmp_path / "sample" / "dataset", **sample).kind == "melody"
     assert made == ["toy-sample"]
+
+
+def test_a_sample_is_made_at_no_other_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_make_sample", lambda *more: pytest.fail("written"))
+    sample = {"sample": "toy-sample", "command": "python -m data_prep toy-sample --out data/toy"}
+    with pytest.raises(JaxepiError, match=r"no dataset at .*typo, and the embedded sample is made at data/toy/dataset"):
+        find_dataset(tmp_path / "typo", **sample)
+    with pytest.raises(JaxepiError, match="There is no dataset at .*x: make it with `toy`"):
+        find_dataset(tmp_path / "x", sample="toy-sample", command="toy")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_config_says_where() -> None:

@@ -141,6 +141,30 @@ def test_the_curve_shows_the_metric_that_the_run_watched(tmp_path):
     assert _monitor({}, read_log(None)) is None
 
 
+def test_the_page_tells_of_all_starts_and_of_the_weights_that_it_is_about(tmp_path, run, split):
+    lines = [
+        {"kind": "start", "step": 0, "time": "2026-01-01T10:00", "config": {"steps": 2000, "unit": "step"}},
+        {"kind": "train", "step": 1450, "loss": 1.0, "minutes": 3.0},
+        {"kind": "resume", "step": 1400, "time": "2026-01-02T10:00"},
+        {"kind": "start", "step": 1400, "time": "2026-01-02T10:00", "config": {"steps": 3000, "unit": "step"}},
+        {"kind": "train", "step": 1450, "loss": 1.0, "minutes": 4.0},
+        {"kind": "end", "step": 1457, "reason": "interrupted", "minutes": 4.5},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = dataclasses.replace(run(split, options=Options(windows=0)), step=1400)
+    path = write_report(tmp_path, {"test": result}, tmp_path / "log.jsonl", {})
+    text = " ".join(Page(path.read_text()).text.split())
+    assert "1,457 of 3,000 planned (interrupted)" in text and "those of step 1,400" in text
+    assert "4.5 minutes in 2 starts" in text and "2026-01-01T10:00, again at 2026-01-02T10:00" in text
+    told = json.loads((tmp_path / "metrics.json").read_text())["training"]
+    assert (told["steps_done"], told["steps_planned"], told["first_start"], told["starts"]) == (
+        1457, "3,000", "2026-01-01T10:00", 2
+    )  # fmt: skip
+    epochs = read_log(tmp_path / "log.jsonl")
+    epochs.start["config"]["unit"] = "epoch"
+    assert epochs.planned() == "3,000 epochs" and read_log(None).planned() is None
+
+
 def test_figures_of_an_earlier_report_go(tmp_path, run, split):
     result = run(split, options=Options(windows=0))
     write_report(tmp_path, {"valid": result, "test": result}, None, {})

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from toys.gene_dataset import config_file, shrunk
 
+from jaxepi.data import open_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.runs import crossval
 from jaxepi.runs.crossval import cross_validate, of_fold
@@ -81,6 +82,27 @@ def test_finished_folds_are_left_alone_and_the_summary_is_the_same_bytes(whole, 
     assert "fold2 (2 of 2) is finished" in err and "mean ± sd" in out and "all genes" in out
     assert cross_validate(config, workdir, ["fold2"]) == "finished"
     assert (workdir / "crossval.json").read_bytes() == before[0]
+
+
+def test_a_fold_of_an_earlier_version_is_finished_and_that_of_another_config_is_not(whole, genes, tmp_path):
+    workdir, config = whole
+    place, dataset = Path(shutil.copytree(workdir / "fold1", tmp_path / "fold1")), open_dataset(genes)
+    lines = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
+    (start,) = [line for line in lines if line["kind"] == "start"]
+    for section, field in ((None, "frozen"), (None, "compilation_cache"), ("model", "empty_rows"), ("task", "target")):
+        del (start["config"][section] if section else start["config"])[field]
+
+    def known() -> bool:
+        (place / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return crossval.finished(of_fold(config, "fold1"), dataset, place) is not None
+
+    assert known()
+    for field, value in (("steps", 3), ("seed", 1)):
+        kept, start["config"][field] = start["config"][field], value
+        assert not known()
+        start["config"][field] = kept
+    start["config"]["model"]["width"] = 4
+    assert not known()
 
 
 def test_an_evaluation_of_another_checkpoint_or_without_report_is_made_again(whole, monkeypatch):

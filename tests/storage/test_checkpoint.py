@@ -1,4 +1,5 @@
 import errno
+import json
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,16 @@ def change_the_checksum(folder):
     assert path.read_text() != text
 
 
-@pytest.mark.parametrize("damage", [damage_nothing_but_truncate, remove_the_description, change_the_checksum])
+def change_the_description(folder):
+    """A flipped bit in what is told about the state."""
+    path = folder / "meta" / "metadata"
+    path.write_text(path.read_text().replace("step 20", "step 21"))
+
+
+DAMAGES = [damage_nothing_but_truncate, remove_the_description, change_the_checksum, change_the_description]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_one_is_named_set_aside_and_the_one_before_is_taken(saved, damage):
     damage(saved / "20")
     warnings = []
@@ -124,6 +134,24 @@ def test_what_a_kill_left_half_written_goes_when_the_holder_of_the_lock_opens_th
     checkpoints.save(30, state(30.0), {})
     checkpoints.close()
     assert Checkpoints(saved).steps() == [30, 20]
+
+
+def test_a_description_that_was_not_saved_so_is_noticed_by_every_reader(saved):
+    change_the_description(saved / "20")
+    with pytest.raises(ValueError, match="its description does not match its checksum"):
+        Checkpoints(saved).meta(20)
+    with pytest.raises(JaxepiError, match=r"20 is damaged \(its description does not match its checksum\)"):
+        restore_model(saved.parent)
+    assert Checkpoints(saved).meta(10)["note"] == "step 10"
+
+
+def test_a_description_of_an_earlier_version_has_no_checksum(saved):
+    path = saved / "20" / "meta" / "metadata"
+    meta = json.loads(path.read_text())
+    del meta["meta_checksum"]
+    path.write_text(json.dumps(meta | {"note": "of old"}))
+    restored, meta = Checkpoints(saved).restore_newest(abstract(), warn=pytest.fail)
+    assert meta["note"] == "of old" and float(restored["w"][0, 0]) == 20
 
 
 def test_a_description_is_replaced_and_the_state_stays(saved):

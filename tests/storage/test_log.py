@@ -1,4 +1,6 @@
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +39,21 @@ def test_wandb_is_asked_for_but_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with pytest.raises(JaxepiError, match="W&B is not installed"):
         RunLog(tmp_path, {}, wandb_project="x")
+
+
+def test_every_start_goes_on_with_the_same_run_of_wandb(tmp_path, monkeypatch):
+    asked = []
+    run = SimpleNamespace(log=lambda *more, **named: None, finish=lambda: None)
+    fake = SimpleNamespace(init=lambda **options: asked.append(options) or run)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    for workdir in ("a", "a", "b"):
+        (tmp_path / workdir).mkdir(exist_ok=True)
+        RunLog(tmp_path / workdir, {"seed": 1}, wandb_project="x").close()
+    first, again, other = asked
+    assert first == again and first["id"] != other["id"] and first["resume"] == "allow" and first["project"] == "x"
+    (tmp_path / "a" / "wandb.json").write_text("{")
+    with pytest.raises(JaxepiError, match=r"wandb\.json is no JSON object with an `id`"):
+        RunLog(tmp_path / "a", {}, wandb_project="x")
 
 
 def test_clock_and_plain():

@@ -127,6 +127,7 @@ def test_what_a_verb_gets(record):
         (["motifs", "--most-sites=few"], "--most-sites is 'few', but a whole number was expected"),
         (["motifs", "--trim-bits=few"], "--trim-bits is 'few', but a number was expected"),
         (["train", "--multihost=yes"], "--multihost takes no value"),
+        (["verify", "x", "--out=y"], "--out belongs to predict"),
         (["eval", "--checkpoint=bset"], "--checkpoint is 'bset' (did you mean 'best'?); it must be best or last"),
         (["impute", "--formats=tsv,bed"], "--formats is 'bed' (did you mean 'bedgraph'?); it must be tsv or bedgraph"),
         (["impute", "--tracks=,"], "--tracks is ',', but names were expected, with commas between them"),
