@@ -344,6 +344,21 @@ def test_an_unknown_monitor_is_told_before_training(config, tmp_path):
     assert not (tmp_path / "log.jsonl").exists() and not (tmp_path / "config.json").exists()
 
 
+def test_splits_and_kinds_that_do_not_fit_are_told_before_training(config, genes, tmp_path):
+    for field in ("validation_split", "test_split"):
+        kept, config.dataset[field] = config.dataset[field], "tset"
+        with pytest.raises(JaxepiError, match=rf"config\.dataset\.{field} is 'tset', but .*no split 'tset' \(did you"):
+            train(config, tmp_path)
+        config.dataset[field] = kept
+    config.dataset.path = str(genes)
+    with pytest.raises(JaxepiError, match="is of kind 'chromoformer', but 'melody' was asked for"):
+        train(config, tmp_path)
+    config.keep = -1
+    with pytest.raises(JaxepiError, match=r"config\.keep is -1"):
+        train(config, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
 def test_too_few_records_unknown_fields_and_missing_data_are_told(config, tmp_path):
     config.batch_size = 800
     with pytest.raises(JaxepiError, match=r"has \d+ records, fewer than one batch of 800"):

@@ -101,6 +101,8 @@ def test_options_may_be_written_with_underscores(record):
     for words in (["--most_sites=3", "--trim_bits", "0.5"], ["--most-sites", "3", "--trim-bits=0.5"]):
         options = record(["motifs", "--workdir=w", *words]).options
         assert options.most_sites == 3 and options.trim_bits == 0.5 and options.split is None
+    assert record(["eval", "--workdir=w", "--checkpoint=best_loss_total"]).options.checkpoint == "best_loss_total"
+    assert record(["verify", "a_b", "c"]).options.folders == ["a_b", "c"]
     assert record(["attention", "--most_genes=2", "--genes=a,b", "--workdir", "a_b"]).options.genes == ["a", "b"]
 
 
@@ -157,17 +159,42 @@ def test_ctrl_c_and_the_status_of_a_verb(monkeypatch, capsys):
 def test_prep_passes_everything_on(monkeypatch):
     from data_prep import __main__ as data_prep
 
-    monkeypatch.setattr(data_prep, "main", lambda words: words)
+    given = []
+    monkeypatch.setattr(data_prep, "main", lambda *words: given.append(words))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert load_verb("prep").run(argparse.Namespace(words=["melody", "--out_dir", "-h"]), None, None) == [
-        "melody", "--out_dir", "-h"
-    ]  # fmt: skip
+    assert main(["--debug", "prep", "melody", "--out_dir", "-h"], prog="launch.py") == 0
+    assert given == [(["melody", "--out_dir", "-h", "--debug"], "launch.py prep")]
 
 
 def test_help_of_prep_is_that_of_data_prep(capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main(["prep", "--help"]) == 0
-    assert "deepcpg-sample" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "deepcpg-sample" in text and text.startswith("usage: jaxepi prep <command>")
+    for kind in ("melody", "melody-sample", "deepcpg", "deepcpg-sample", "chromoformer", "chromoformer-sample"):
+        assert main(["prep", kind, "--help"], prog="launch.py") == 0
+        assert capsys.readouterr().out.startswith(f"usage: launch.py prep {kind} ")
+
+
+def test_the_traceback_of_an_error_is_shown_with_debug_alone(monkeypatch, capsys):
+    def fail(*more):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(load_verb("configs"), "run", fail)
+    assert main(["configs"], prog="launch.py") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        line.startswith("error: launch.py configs failed in command.py line ") and "RuntimeError: out of order" in line
+    )
+    for words in (["configs", "--debug"], ["--debug", "--mode", "configs"]):
+        assert main(words) == 1 and capsys.readouterr().err.startswith("Traceback")
+    from data_prep.__main__ import COMMANDS
+    from data_prep.__main__ import main as data_prep
+
+    monkeypatch.setitem(COMMANDS, "melody", ("configs.none_such", ""))
+    assert data_prep(["melody"]) == 1
+    assert "python -m data_prep melody failed" in capsys.readouterr().err
+    assert data_prep(["--debug", "melody"]) == 1 and capsys.readouterr().err.startswith("Traceback")
 
 
 @pytest.fixture(scope="module")
