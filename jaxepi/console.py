@@ -123,7 +123,7 @@ def _sentence_of_system(problem: OSError) -> str | None:
 
 def unforeseen(problem: BaseException, doing: str) -> str:
     """One line about an exception that nobody foresaw: what it is, where, and how to report it."""
-    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if frame.filename.startswith(_OUR_FOLDERS)]
+    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if _is_ours(frame.filename)]
     where = f" in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
     file = _file_at_hand(problem)
     at = f", at {file}" if file else ""
@@ -143,9 +143,14 @@ def _file_at_hand(problem: BaseException) -> str | None:
     steps = list(traceback.walk_tb(problem.__traceback__))
     for frame, _ in reversed(steps):
         for value in frame.f_locals.values():
-            name = getattr(value, "name", None) if isinstance(value, io.IOBase) else value
-            if isinstance(name, str | Path) and not isinstance(value, str) and Path(name).is_file():
-                return str(name)
-        if frame.f_code.co_filename.startswith(_OUR_FOLDERS):
+            with contextlib.suppress(Exception):  # of objects that are half made
+                name = value.name if isinstance(value, io.IOBase) else str(value) if isinstance(value, Path) else None
+                if isinstance(name, str) and Path(name).is_file():
+                    return name
+        if _is_ours(frame.f_code.co_filename):
             return None
     return None
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_OUR_FOLDERS) and file != __file__

@@ -102,7 +102,7 @@ def test_the_defaults_of_younger_fields_are_those_of_the_base_config():
         ("max_minutes", float("nan"), "max_minutes is nan"),
         ("mesh.fsdp", 0, "mesh.fsdp is 0"),
         ("dataset.readers", 0, "dataset.readers is 0"),
-        ("profile_steps", (5,), r"profile_steps is \(5,\), but must be \(\), or the first step and the last"),
+        ("profile_steps", (5,), r"profile_steps is \(5,\), but must be \(\) or a first step and one behind the last"),
         ("profile_steps", (5, 5), "profile_steps is"),
         ("report_checkpoint", "newest", "report_checkpoint is 'newest'"),
         ("optimizer.learning_rate", -1e-3, "optimizer.learning_rate is -0.001, but must be a number, at least 0"),

@@ -37,11 +37,11 @@ def join_hosts(coordinator: str | None, processes: int | None, process: int | No
 def _check_address(coordinator: str) -> None:
     """jax itself would wait for minutes for a host that does not exist."""
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdigit() or int(port) >= 2**16:
         raise JaxepiError(f"--coordinator is {coordinator!r}, but HOST:PORT was expected, such as 10.0.0.1:1234.")
     try:
         socket.getaddrinfo(host.strip("[]"), int(port))
-    except (OSError, UnicodeError, OverflowError) as problem:
+    except (OSError, UnicodeError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise JaxepiError(
             f"--coordinator is {coordinator!r}, but there is no such host ({reason}); give the name or address of the "

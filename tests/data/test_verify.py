@@ -54,7 +54,8 @@ def test_counts_bytes_and_missing_files(dataset_dir: Path) -> None:
     told = json.loads(info.read_text())
     told["splits"][0]["numBytes"] = "77"
     info.write_text(json.dumps(told))
-    assert "bytes of records, but 77 are promised" in states(dataset_dir)["dataset_info.json"]
+    (told,) = [finding for finding in verify_dataset(dataset_dir) if finding.state == "damaged"]
+    assert told.place == info and "bytes of records, but 77 are promised" in told.about
     next(dataset_dir.glob("*train.tfrecord*")).unlink()
     found = states(dataset_dir)
     assert found["dataset"].startswith("damaged: ") and "is missing" in found["dataset"]

@@ -52,7 +52,7 @@ def test_every_start_goes_on_with_the_same_run_of_wandb(tmp_path, monkeypatch):
     first, again, other = asked
     assert first == again and first["id"] != other["id"] and first["resume"] == "allow" and first["project"] == "x"
     (tmp_path / "a" / "wandb.json").write_text("{")
-    with pytest.raises(JaxepiError, match=r"wandb\.json is no JSON object with an `id`"):
+    with pytest.raises(JaxepiError, match=r"wandb\.json is damaged, an object with `id` was expected"):
         RunLog(tmp_path / "a", {}, wandb_project="x")
 
 
