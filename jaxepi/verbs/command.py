@@ -121,7 +121,8 @@ def _main(words: list[str], prog: str, debug: bool) -> int | None:
     folder = getattr(options, "workdir", None)
     if folder is None and given is not None:
         folder = Path("runs") / run_name(given)
-    with handling((signal.SIGINT,), signal.default_int_handler, may_leave=lambda came: True):
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not in the background jobs of a shell
+    with handling([signal.SIGINT] * heard, signal.default_int_handler, may_leave=lambda came: True):
         return verb.run(options, config, None if folder is None else Path(folder))
 
 

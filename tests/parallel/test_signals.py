@@ -22,6 +22,18 @@ with {block}:
 """
 
 
+SWALLOWED = """
+import contextlib, signal, time
+from jaxepi.parallel import signals
+signals.CLEANING = 0.5
+with signals.handling([signal.SIGINT], signal.default_int_handler, lambda came: True):
+    with contextlib.suppress(KeyboardInterrupt):  # as a callback from a library may do
+        print("ready", flush=True)
+        time.sleep(60)
+    time.sleep(60)
+"""
+
+
 def test_a_handler_runs_in_python_and_the_former_one_comes_back():
     before, heard = signal.getsignal(signal.SIGINT), []
     with handling((signal.SIGINT,), lambda number, frame: heard.append(number), may_leave=lambda came: True):
@@ -43,17 +55,25 @@ def test_the_first_signal_is_collected_and_the_second_interrupts(capsys):
     assert "stopping after this step" in capsys.readouterr().err
 
 
+def test_the_first_signal_interrupts_where_nothing_is_lost(capsys):
+    with pytest.raises(KeyboardInterrupt), collected(lambda: True) as seen:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    assert not seen and capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
-    ("block", "signals"),
+    ("program", "signals"),
     [
-        ("handling((signal.SIGINT,), signal.default_int_handler, lambda came: True)", 1),
-        ("collected(lambda: True)", 1),
-        ("collected(lambda: False)", 2),
+        (STUCK.format(block="handling((signal.SIGINT,), signal.default_int_handler, lambda came: True)"), 1),
+        (STUCK.format(block="collected(lambda: True)"), 1),
+        (STUCK.format(block="collected(lambda: False)"), 2),
+        (SWALLOWED, 1),
     ],
 )
-def test_a_process_that_cannot_hear_ends_at_once(block, signals):
+def test_a_process_that_cannot_hear_ends_at_once(program, signals):
     process = subprocess.Popen(
-        [sys.executable, "-c", STUCK.format(block=block)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"

@@ -89,7 +89,7 @@ def test_a_fold_of_an_earlier_version_is_finished_and_that_of_another_config_is_
     place, dataset = Path(shutil.copytree(workdir / "fold1", tmp_path / "fold1")), open_dataset(genes)
     lines = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
     (start,) = [line for line in lines if line["kind"] == "start"]
-    for section, field in ((None, "frozen"), (None, "compilation_cache"), ("model", "empty_rows"), ("task", "target")):
+    for section, field in ((None, "frozen"), (None, "compilation_cache"), ("model", "dtype"), ("task", "target")):
         del (start["config"][section] if section else start["config"])[field]
 
     def known() -> bool:

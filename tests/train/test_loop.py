@@ -367,6 +367,7 @@ def test_too_few_records_unknown_fields_and_missing_data_are_told(config, tmp_pa
     config.model.widht = 3
     with pytest.raises(JaxepiError, match=r"Unknown config field config\.model\.widht \(did you mean 'width'\?\)"):
         train(config, tmp_path)
+    del config.model.widht
     config.dataset.path = str(tmp_path / "nowhere")
     with pytest.raises(
         JaxepiError, match=r"There is no dataset at .*nowhere: make it with `python -m data_prep .*:sample"

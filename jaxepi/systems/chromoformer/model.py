@@ -69,6 +69,13 @@ class ChromoformerConfig:
             )
         if not self.bin_sizes or min(self.bin_sizes) < 1 or len(set(self.bin_sizes)) < len(self.bin_sizes):
             raise JaxepiError(f"config.model.bin_sizes is {self.bin_sizes}, but must hold different positive sizes.")
+        for part, inner in (("embedding", "width"), ("pairwise", "width"), ("regulation", "regulation_inner")):
+            heads, shared = getattr(self, f"{part}_heads"), getattr(self, inner)
+            if heads > shared:
+                raise JaxepiError(
+                    f"config.model.{part}_heads is {heads}, but config.model.{inner}, which they share, is {shared}; "
+                    "take fewer heads."
+                )
 
 
 class ChromoformerOutputs(NamedTuple):

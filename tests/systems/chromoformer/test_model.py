@@ -255,3 +255,8 @@ def test_inputs_that_do_not_fit_are_named(change, message):
 def test_configs_that_do_not_fit(field, value):
     with pytest.raises(JaxepiError, match=f"config.model.{field} is"):
         ChromoformerConfig(**{field: value})
+
+
+def test_more_heads_than_the_width_that_they_share_are_refused():
+    with pytest.raises(JaxepiError, match=r"regulation_heads is 8, but config\.model\.regulation_inner, .* is 4; take"):
+        ChromoformerConfig(regulation_inner=4)
