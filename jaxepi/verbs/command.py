@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from jaxepi.console import DEBUG, exit_status
+from jaxepi.console import DEBUG, INTERRUPTED, exit_status
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.parallel.signals import handling
 from jaxepi.verbs.config_file import example, field_of, fields, read_config, run_name
@@ -97,7 +97,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "jaxepi") -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     words, debug = [word for word in given if word != DEBUG], DEBUG in given
     doing = " ".join([prog, *(word for word in words[:1] if word in (*VERBS, *ALIASES))])
-    return exit_status(lambda: _main(words, prog, debug), interrupted="\ninterrupted", doing=doing, debug=debug)
+    status = exit_status(lambda: _main(words, prog, debug), interrupted="\ninterrupted", doing=doing, debug=debug)
+    if status == INTERRUPTED and argv is None:
+        _leave(status)
+    return status
+
+
+def _leave(status: int) -> None:
+    """Ends the process of an interrupted program: jax's own end waits for what it compiles, and may crash on it."""
+    jax = sys.modules.get("jax")
+    if jax is not None and not jax.distributed.is_initialized():  # hosts take leave of each other
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _main(words: list[str], prog: str, debug: bool) -> int | None:

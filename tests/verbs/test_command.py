@@ -156,6 +156,19 @@ def test_ctrl_c_and_the_status_of_a_verb(monkeypatch, capsys):
     assert main(["configs"]) == 3
 
 
+def test_an_interrupted_program_does_not_wait_for_what_still_computes(monkeypatch):
+    def stop(*more):
+        raise KeyboardInterrupt
+
+    left = []
+    monkeypatch.setattr(load_verb("configs"), "run", stop)
+    monkeypatch.setattr(command.os, "_exit", left.append)
+    assert main(["configs"]) == 130 and not left, "a caller goes on"
+    monkeypatch.setattr(command.sys, "argv", ["jaxepi", "configs"])
+    main()
+    assert left == [130]
+
+
 def test_prep_passes_everything_on(monkeypatch):
     from data_prep import __main__ as data_prep
 
