@@ -167,6 +167,10 @@ class Task(abc.ABC):
         """The prediction (B, P, K) float32, P as `grid` says: what metrics, files and every verb read."""
 
     @abc.abstractmethod
+    def features(self, model: nnx.Module, inputs: Batch) -> jax.Array:
+        """What the head of the predicted values reads (B, T, C): C channels at T places, 1 for one vector an input."""
+
+    @abc.abstractmethod
     def loss(self, outputs: Any, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The scalar to minimise and its named terms, all float32."""
 
@@ -199,6 +203,12 @@ def predicted(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:
     """Values (B, P, K) of a collated batch of records; traceable."""
     inputs, _ = task.prepare(batch, jax.random.key(0), False)
     return task.values(task.apply(model, inputs))
+
+
+def featured(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:
+    """Features (B, T, C) of a collated batch of records; traceable."""
+    inputs, _ = task.prepare(batch, jax.random.key(0), False)
+    return task.features(model, inputs)
 
 
 def choose_tracks(names: Sequence[str], chosen: Sequence[str | int]) -> tuple[list[str], list[int] | slice]:
