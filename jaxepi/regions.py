@@ -26,9 +26,9 @@ def as_interval(region: str) -> Interval:
     """
     try:
         return parse_interval(region)
-    except (ValueError, AttributeError) as problem:
+    except (ValueError, AttributeError, TypeError) as problem:
         raise JaxepiError(
-            f"{region!r} is no region: expected chrom:start-end, 0-based, such as chr1:0-2000."
+            f"{str(region)[:60]!r} is no region: expected chrom:start-end, 0-based, such as chr1:0-2000."
         ) from problem
 
 

@@ -221,7 +221,7 @@ def choose_tracks(names: Sequence[str], chosen: Sequence[str | int]) -> tuple[li
         return list(names), slice(None)
     columns = []
     for track in chosen:
-        number = int(track) if str(track).isdigit() and track not in names else None
+        number = int(track) if str(track).isdecimal() and track not in names else None
         if number is None and track not in names or number is not None and number >= len(names):
             raise JaxepiError(
                 f"config.dataset.tracks names {track!r}{did_you_mean(str(track), names)}, but the dataset has the "

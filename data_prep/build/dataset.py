@@ -22,6 +22,7 @@ from jaxepi.errors import JaxepiError
 RECORD_INDEX = "record_index.npz"
 _WHOLE_FILE_DIGEST = 64 << 20
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
+_LATER_COUNTS = ("bases_read", "ambiguous_bases")  # came after the first datasets, whose fingerprints stay
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def _manifest(
         "system": recipe.name,  # the kind, under the name that it had first: fingerprints stay
         "arguments": arguments,
         "inputs": [[entry["role"], entry["digest"]] for entry in inputs],
-        "content": own,
+        "content": own | {"splits": {split: _without_later(counts) for split, counts in own["splits"].items()}},
     }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return {
@@ -262,6 +263,10 @@ def _manifest(
         "fingerprint": fingerprint,
         **own,
     }
+
+
+def _without_later(counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: count for name, count in counts.items() if name not in _LATER_COUNTS}
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Genome:
         self._fasta = _open_indexed(self.path)
         self._process = os.getpid()
         self._bases_read = self._ambiguous = 0
+        self._taken = (0, 0)  # of these two, what `take_counts` has given
         self._told = False
         self.lengths = {name: record.rlen for name, record in self._fasta.faidx.index.items()}
         if not self.lengths:
@@ -95,6 +96,11 @@ class Genome:
         padded = np.full(end - start, sequence.N, np.uint8)
         padded[low - start : low - start + inside.size] = inside
         return padded
+
+    def take_counts(self) -> tuple[int, int]:
+        """How many bases were read since the last call, and how many of them are ambiguity codes other than N."""
+        before, self._taken = self._taken, (self._bases_read, self._ambiguous)
+        return self._bases_read - before[0], self._ambiguous - before[1]
 
     def _encoded(self, chrom: str, start: int, end: int) -> np.ndarray:
         """Codes of an interval inside a contig, ambiguity codes counted and told."""
@@ -149,14 +155,48 @@ def _told_by(problem: Exception) -> str:
     return " ".join(str(problem).split()) or type(problem).__name__
 
 
-def _open_fasta(path: Path, fai: Path, gzi: Path) -> pyfaidx.Fasta:
-    """Opens with the index at the given places, building it there if it is missing."""
+class _Indexer(pyfaidx.Faidx):
+    """Builds the index also of a file that begins with a byte order mark, which pyfaidx takes for a base."""
+
+    def build_index(self) -> None:
+        marked = self.file.read(len(BOM)) == BOM
+        self.file.seek(0)
+        if not marked:
+            super().build_index()
+            return
+        whole, self.file = self.file, _Unmarked(self.file)
+        try:
+            super().build_index()
+        finally:
+            self.file = whole
+        rows = [line.split("\t") for line in Path(self.indexname).read_text().splitlines()]
+        for row in rows:
+            row[2] = str(int(row[2]) + len(BOM))
+        Path(self.indexname).write_text("".join("\t".join(row) + "\n" for row in rows))
+
+
+class _Unmarked:
+    """A file as pyfaidx reads it while it builds an index: line by line, here without the byte order mark."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, place: int) -> None:
+        self._file.seek(place)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number, line in enumerate(self._file):
+            yield line if number else line.removeprefix(BOM)
+
+
+def _open_fasta(path: Path, fai: Path, gzi: Path, kind: type = pyfaidx.Fasta) -> Any:
+    """Opens with the index at the given places, building it there if it is missing; `kind` is a class of pyfaidx."""
     gzi_name = str(gzi) if _is_gzip(path) else None
-    with path.open("rb") as file:
-        if file.read(len(BOM)) == BOM:
-            raise JaxepiError(f"{path} begins with a byte order mark: remove its first three bytes (tail -c +4).")
     try:
-        return pyfaidx.Fasta(str(path), as_raw=True, rebuild=False, indexname=str(fai), gzi_indexname=gzi_name)
+        return kind(str(path), as_raw=True, rebuild=False, indexname=str(fai), gzi_indexname=gzi_name)
     except pyfaidx.UnsupportedCompressionFormat as problem:
         raise JaxepiError(
             f"{path} is gzipped in one piece, which allows no random access: "
@@ -189,7 +229,13 @@ def _open_indexed(path: Path) -> pyfaidx.Fasta:
         except Exception:  # the index is built anew; if the file itself is wrong, that tells it
             continue
     places = _build_index(path, beside, cached)
-    return _open_fasta(path, places[0], places[-1])
+    fasta = _open_fasta(path, places[0], places[-1])
+    if not _fits(fasta.faidx):
+        raise JaxepiError(
+            f"{path} has lines that end in more than one way, so that a base cannot be found by counting: bring them "
+            "to one form, for example with dos2unix."
+        )
+    return fasta
 
 
 def _fits(faidx: Any) -> bool:
@@ -203,8 +249,9 @@ def _fits(faidx: Any) -> bool:
     for i in np.unique(np.linspace(0, len(records) - 1, _HEADERS_CHECKED, dtype=np.int64)):
         name, record = records[i]
         before = _read_at(faidx, record.prev_bend, record.offset - record.prev_bend)
+        before = before.removeprefix(BOM) if not record.prev_bend else before
         *earlier, header = before.splitlines() if before.endswith(b"\n") else [b""]
-        named = header[:1] == b">" and header[1:].split()[:1] == [name.encode()]
+        named = header[:1] == b">" and header[1:].decode("utf-8", "replace").split()[:1] == [name]
         if not named or any(line.strip() and not line.startswith(b";") for line in earlier):
             return False
     last = records[-1][1]
@@ -235,7 +282,7 @@ def _build_index(path: Path, beside: list[Path], cached: list[Path]) -> list[Pat
     """Builds in a temporary place and moves the result beside the file, or into the cache where that is forbidden."""
     with tempfile.TemporaryDirectory(prefix="jaxepi_fasta_") as folder:
         built = [Path(folder) / place.name for place in cached]
-        _open_fasta(path, built[0], built[-1]).close()
+        _open_fasta(path, built[0], built[-1], _Indexer).close()
         for places in (beside, cached):
             try:
                 places[0].parent.mkdir(parents=True, exist_ok=True)

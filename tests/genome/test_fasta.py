@@ -9,6 +9,7 @@ import pytest
 from jaxepi import sequence
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.fasta import Genome
+from jaxepi.genome.text_files import BOM
 
 TEXT = ">chr1 first\nACGTACGTAC\nGTNNacgt\n>chr2\nRYGG\n"
 
@@ -218,7 +219,34 @@ def test_damaged_block_gzip_is_one_sentence(tmp_path, damage, indexed):
     assert "\n" not in str(caught.value)
 
 
-def test_a_byte_order_mark_is_told(tmp_path):
-    (tmp_path / "g.fa").write_bytes(b"\xef\xbb\xbf>a\nACGT\n")
-    with pytest.raises(JaxepiError, match=r"g\.fa begins with a byte order mark: remove"):
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("text", [LONG, LONG.replace("\n", "\r\n"), ">a\n\n>b\nAC", "; comment\n" + LONG])
+def test_a_byte_order_mark_changes_nothing(tmp_path, text, packed, monkeypatch):
+    found = []
+    for mark in (b"", BOM):
+        path = tmp_path / f"g{len(mark)}.fa"
+        path.write_bytes(mark + text.encode())
+        if packed:
+            pytest.importorskip("pysam").tabix_compress(str(path), f"{path}.gz")
+            path = tmp_path / f"g{len(mark)}.fa.gz"
+        genome = Genome(path)
+        found.append({name: sequence.decode(genome.codes(name)) for name in genome.names})
+        with monkeypatch.context() as patch:
+            patch.setattr("jaxepi.genome.fasta._build_index", None)  # the index that was made fits
+            assert Genome(path).lengths == genome.lengths
+    assert found[0] == found[1]
+
+
+def test_lines_that_end_in_several_ways_are_told(tmp_path):
+    (tmp_path / "g.fa").write_bytes(b">a\nACGT\r\nACGTA\nACGT\r\n>b\nAC\n")
+    with pytest.raises(JaxepiError, match=r"g\.fa has lines that end in more than one way.*dos2unix"):
         Genome(tmp_path / "g.fa")
+
+
+def test_counts_of_what_was_read(tmp_path):
+    (tmp_path / "g.fa").write_text(">a\nACGTRYNN\n")
+    genome = Genome(tmp_path / "g.fa")
+    genome.codes("a", 0, 5)
+    assert genome.take_counts() == (5, 1) and genome.take_counts() == (0, 0)
+    genome.codes("a", 3, 20, pad=True)
+    assert genome.take_counts() == (5, 2)

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxepi.layers.keras_like import NormSteps
 from jaxepi.pretrained.sources import Released, Source, path_of, read_source
 from jaxepi.pretrained.table import PREFIXES, Entry, SideBySide, Transform, strip_prefixes
-from jaxepi.system import Manifest, Weights
+from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.deepcpg import networks as networks
 from jaxepi.systems.deepcpg.keras_description import find_description, read_description, weights_in
 from jaxepi.systems.deepcpg.keras_file import write_model
@@ -47,6 +47,7 @@ def _cells(first: str, *groups: tuple[str, Sequence[int]]) -> tuple[str, ...]:
 
 
 # The cells of the released DNA models by network and number: GSE56879 (serum, 2i) and GSE65364, in the files' order.
+STUDIES = ("Smallwood2014_serum", "Smallwood2014_2i", "Hou2016_HCC", "Hou2016_HepG2", "Hou2016_mESC")
 RELEASED = {
     ("CnnL2h128", 18): _cells(
         "SER", ("BS27", (1, 3, 5, 6, 8)), ("BS28", (10, 1, 2, 3, 4, 6)), ("BS29", (1, 4, 5, 6, 7, 8, 9))
@@ -309,6 +310,16 @@ def released(
     return manifest, dict(asked)
 
 
+PUBLISHED = tuple(
+    Published(
+        f"{study}_dna",
+        (f"{study}_dna-model_weights.h5", f"{study}_dna-model"),  # the second one describes the network, as JSON
+        "https://zenodo.org/record/1466079",
+        {"network": network, "outputs": cells},
+    )
+    for study, ((network, _), cells) in zip(STUDIES, RELEASED.items(), strict=True)
+)
+
 WEIGHTS = Weights(
     wrappers=WRAPPERS,
     prefixes=("model_weights/",),
@@ -325,4 +336,5 @@ WEIGHTS = Weights(
     open=open_source,
     write=lambda model, path, notes: write_model(model, path, table(model.config), notes),
     noted=NOTED,
+    published=PUBLISHED,
 )
