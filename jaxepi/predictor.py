@@ -80,7 +80,7 @@ class Predictor(PlacedModel):
         super().__init__(model, source=source, precision=precision, device=device)
         self.system, self.task, self.config = system, task, config
         self._check(task)
-        self.tracks = list(task.tracks if tracks is None else tracks)
+        self.tracks = list(task.tracks if tracks is None else [tracks] if isinstance(tracks, str) else tracks)
         if len(self.tracks) != len(task.tracks):
             raise JaxepiError(f"{source} predicts {len(task.tracks)} tracks, but {len(self.tracks)} names were given.")
         self._programs: dict[Any, Callable[..., Any]] = {}
@@ -154,7 +154,7 @@ class Predictor(PlacedModel):
         further: dict[str, Any],
     ) -> np.ndarray:
         """What `function` makes of inputs, or `read` of records, as float32 with one row for each of them."""
-        _check_batch_size(batch_size)
+        _check_count(batch_size, "batch_size")
         is_records = hasattr(x, "manifest")
         if pad is not None:
             if pad != "N" or self.window is None or is_records:
@@ -208,7 +208,7 @@ class Predictor(PlacedModel):
         """
         if self.window is None:
             raise JaxepiError(f"{self.source} reads no sequence, so that it predicts no region.")
-        interval, genome = as_interval(region), Genome(path_of(fasta))
+        interval, genome = as_interval(region), Genome(path_of(fasta, "a genome", "the path of a FASTA file"))
         genome.require([interval.chrom], "The region")
         length = genome.lengths[interval.chrom]
         if interval.end > length:
@@ -329,6 +329,8 @@ def load(
     path = None if isinstance(source, Mapping) else path_of(source)
     if path is not None and not os.path.exists(path):
         raise JaxepiError(f"There is no run and no file of weights at {path}.")
+    if window is not None:
+        _check_count(window, "window")
     if dtype is not None and dtype not in DTYPES:
         raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
     if path is not None and path.is_dir():
@@ -373,9 +375,9 @@ def _on_host(records: Sequence[Record], result: Any) -> tuple[list[Record], Any]
     return list(records), jax.tree.map(lambda array: np.asarray(array)[: len(records)], result)
 
 
-def _check_batch_size(batch_size: Any) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise JaxepiError(f"batch_size is {batch_size!r}, but must be a whole number of at least 1.")
+def _check_count(count: Any, name: str) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise JaxepiError(f"{name} is {count!r}, but must be a whole number of at least 1.")
 
 
 def _short(value: Any) -> str:
