@@ -23,10 +23,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import jax
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
-# The same few examples in every run; pytest --hypothesis-profile=long draws many, and others each time.
-settings.register_profile("short", derandomize=True, deadline=None, max_examples=30, database=None)
+# The same few examples in every run; pytest --hypothesis-profile=long draws many, others each time, and shrinks.
+settings.register_profile(
+    "short", derandomize=True, deadline=None, max_examples=30, database=None, phases=[Phase.explicit, Phase.generate]
+)
 settings.register_profile(
     "long", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )

@@ -33,7 +33,7 @@ def test_one_hot_and_reverse_complement_may_change_places(x):
     np.testing.assert_array_equal(sequence.one_hot(x, n_value=0.0).sum(axis=-1), x < 4)
 
 
-@given(arrays(np.uint8, (2, 11), elements=st.integers(0, 4)), st.sampled_from([-12, -1, 0, 3]))
+@given(arrays(np.uint8, (2, 11), elements=st.integers(0, 4)), st.sampled_from([-12, 3]))
 def test_numpy_and_jax_agree(x, by):
     for function in (
         sequence.one_hot, sequence.reverse_complement, sequence.is_cpg, lambda y: sequence.shift(y, by),

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays, from_dtype
 from toys.texts import file_of
-from toys.windowsum_recipe import WindowSumRecipe
 
 from data_prep.build.builder import OrderedSerializer, features_of
 from data_prep.chromoformer.recipe import ChromoformerRecipe
@@ -34,12 +33,7 @@ def chromoformer(window, marks, binary):
     return ChromoformerRecipe(source, (), 20 * window, 10, "uint16" if binary else "float32")
 
 
-KINDS = {
-    "melody": melody,
-    "deepcpg": deepcpg,
-    "chromoformer": chromoformer,
-    "windowsum": lambda *_: WindowSumRecipe({}),
-}
+KINDS = {"melody": melody, "deepcpg": deepcpg, "chromoformer": chromoformer}
 
 
 @st.composite
@@ -72,9 +66,8 @@ def test_a_record_is_read_as_it_was_written(kind, data):
             found = read[number]
             assert found.keys() == record.keys()
             for name, value in record.items():
-                if isinstance(value, str):
-                    assert found[name] == value
+                if not isinstance(value, np.ndarray):  # a scalar comes back as a number of Python
+                    assert found[name] == value or value != value and np.isnan(found[name])
                 else:
-                    expected, value = np.asarray(value), np.asarray(found[name])
-                    assert value.dtype == expected.dtype and value.shape == expected.shape
-                    assert value.tobytes() == expected.tobytes(), name
+                    assert found[name].dtype == value.dtype and found[name].shape == value.shape
+                    assert found[name].tobytes() == value.tobytes(), name
