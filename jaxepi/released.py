@@ -1,7 +1,6 @@
 """Released weights into our models and out again, strict both ways and bit-equal over a round trip."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.sources import Released, Source, as_notes, path_of, read_source, write_source
-from jaxepi.pretrained.table import PREFIXES, load_into, original_shapes, strip_prefixes, to_original
+from jaxepi.pretrained.table import PREFIXES, load_into, strip_prefixes, to_original
 from jaxepi.registry import all_wrappers, get_system, known_systems, system_of_model, systems_with_weights, task_of
 from jaxepi.system import Published, System, Weights
 
@@ -69,10 +68,8 @@ def _listed(system: System, weights: Weights, model: Published) -> PretrainedMod
     config = system.sizes(**model.sizes)
     manifest, objective = weights.released(config, model.tracks, {})
     task = task_of(system, dataclasses.asdict(config), objective, manifest)
-    shapes = original_shapes(system.abstract(config), weights.table(config))
-    parameters = sum(math.prod(shape) for shape in shapes.values())
     place = (system.name, model.name, tuple(model.files), model.where)
-    return PretrainedModel(*place, tuple(task.tracks), task.window, parameters, dict(model.sizes))
+    return PretrainedModel(*place, tuple(task.tracks), task.window, model.parameters, dict(model.sizes))
 
 
 def from_pretrained(system: str | Source, source: Source | None = None, **sizes: Any) -> nnx.Module:

@@ -50,6 +50,7 @@ class Published:
       name: of the model.
       files: what its authors call the files; words in braces stand for what differs between files of one model.
       where: they lie.
+      parameters: numbers in the weights.
       sizes: fields of the model's config that differ from their defaults.
       tracks: names of the outputs; None: those of `Weights.released`.
     """
@@ -57,6 +58,7 @@ class Published:
     name: str
     files: Sequence[str]
     where: str
+    parameters: int
     sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tracks: Sequence[str] | None = None
 

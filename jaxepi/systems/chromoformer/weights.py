@@ -163,8 +163,8 @@ def released(
 _FILE = "{{epigenome}}/chromoformer{}-reproduction-{{epigenome}}-conf1-fold{{fold}}.pt"
 _WHERE = "https://doi.org/10.6084/m9.figshare.19424807"
 PUBLISHED = (
-    Published("Chromoformer-clf", (_FILE.format(""),), _WHERE),
-    Published("Chromoformer-reg", (_FILE.format("-reg"),), _WHERE, {"outputs": 1}),
+    Published("Chromoformer-clf", (_FILE.format(""),), _WHERE, 5_342_672),
+    Published("Chromoformer-reg", (_FILE.format("-reg"),), _WHERE, 5_342_543, {"outputs": 1}),
 )
 
 WEIGHTS = Weights(

@@ -47,7 +47,6 @@ def _cells(first: str, *groups: tuple[str, Sequence[int]]) -> tuple[str, ...]:
 
 
 # The cells of the released DNA models by network and number: GSE56879 (serum, 2i) and GSE65364, in the files' order.
-STUDIES = ("Smallwood2014_serum", "Smallwood2014_2i", "Hou2016_HCC", "Hou2016_HepG2", "Hou2016_mESC")
 RELEASED = {
     ("CnnL2h128", 18): _cells(
         "SER", ("BS27", (1, 3, 5, 6, 8)), ("BS28", (10, 1, 2, 3, 4, 6)), ("BS29", (1, 4, 5, 6, 7, 8, 9))
@@ -310,14 +309,19 @@ def released(
     return manifest, dict(asked)
 
 
+STUDIES = {  # study and cells -> parameters, in the order of `RELEASED`
+    "Smallwood2014_serum": 4_104_466, "Smallwood2014_2i": 4_431_884, "Hou2016_HCC": 4_105_369,
+    "Hou2016_HepG2": 4_431_110, "Hou2016_mESC": 4_102_918,
+}  # fmt: skip
 PUBLISHED = tuple(
     Published(
         f"{study}_dna",
         (f"{study}_dna-model_weights.h5", f"{study}_dna-model"),  # the second one describes the network, as JSON
         "https://zenodo.org/record/1466079",
+        parameters,
         {"network": network, "outputs": cells},
     )
-    for study, ((network, _), cells) in zip(STUDIES, RELEASED.items(), strict=True)
+    for (study, parameters), ((network, _), cells) in zip(STUDIES.items(), RELEASED.items(), strict=True)
 )
 
 WEIGHTS = Weights(

@@ -112,7 +112,7 @@ def published_tracks(config: MelodyConfig, content: Released) -> Sequence[str] |
 
 
 PUBLISHED = Published(
-    name="Melody-MT-39", files=("Melody-MT-39.pth",), where="https://github.com/FakeEnd/Melody", tracks=ATLAS_TRACKS
+    "Melody-MT-39", ("Melody-MT-39.pth",), "https://github.com/FakeEnd/Melody", 40_285_525, tracks=ATLAS_TRACKS
 )
 
 WEIGHTS = Weights(
