@@ -13,11 +13,12 @@ from typing import Any
 
 from jaxepi.errors import JaxepiError
 
-__all__ = ["JaxepiError", "__version__", "export", "from_pretrained", "list_systems", "load"]
+__all__ = ["JaxepiError", "__version__", "export", "from_pretrained", "list_pretrained", "list_systems", "load"]
 
 _LAZY = {
     "export": "jaxepi.released",
     "from_pretrained": "jaxepi.released",
+    "list_pretrained": "jaxepi.released",
     "list_systems": "jaxepi.released",
     "load": "jaxepi.predictor",
 }

@@ -6,6 +6,7 @@ dict(zip(predictor.tracks, methylation[0].T))
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from tqdm import tqdm
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.fasta import Genome
@@ -25,9 +27,11 @@ from jaxepi.regions import RegionValues, as_interval, positions_of, window_start
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
-from jaxepi.task import Grid, Task, predicted
+from jaxepi.task import Grid, Task, featured, predicted
 from jaxepi.windows import centred
 
+OPTIONS = ("batch_size", "pad", "progress")  # of `predict` and `features`, for any model
+PATIENCE = 2.0  # seconds before a progress line appears
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}  # as given -> as models call it
 
 Record = Mapping[str, Any]
@@ -76,7 +80,7 @@ class Predictor(PlacedModel):
         super().__init__(model, source=source, precision=precision, device=device)
         self.system, self.task, self.config = system, task, config
         self._check(task)
-        self.tracks = list(task.tracks if tracks is None else tracks)
+        self.tracks = list(task.tracks if tracks is None else [tracks] if isinstance(tracks, str) else tracks)
         if len(self.tracks) != len(task.tracks):
             raise JaxepiError(f"{source} predicts {len(task.tracks)} tracks, but {len(self.tracks)} names were given.")
         self._programs: dict[Any, Callable[..., Any]] = {}
@@ -84,10 +88,13 @@ class Predictor(PlacedModel):
         def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
             return task.values(task.apply(model, task.expand(accepted))).astype(jnp.float32)
 
+        def features(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
+            return task.features(model, task.expand(accepted)).astype(jnp.float32)
+
         def at(model: nnx.Module, accepted: dict[str, Any], offsets: jax.Array) -> jax.Array:
             return jnp.take_along_axis(values(model, accepted), offsets[:, :, None], axis=1)
 
-        self._values = self.compiled(values)
+        self._value_function, self._feature_function = values, features
         self._at = self.compiled(at)
 
     def __repr__(self) -> str:
@@ -108,7 +115,9 @@ class Predictor(PlacedModel):
         """bp of sequence that the model takes; None if it reads none."""
         return self.task.window
 
-    def predict(self, x: Any = None, batch_size: int = 32, pad: str | None = None, **further: Any) -> np.ndarray:
+    def predict(
+        self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None, **further: Any
+    ) -> np.ndarray:
         """Predictions (B, P, K) float32.
 
         Args:
@@ -117,29 +126,72 @@ class Predictor(PlacedModel):
             `open_dataset(path).split("test")`. Models without sequence: see `Task.accept` of their system.
           batch_size: rows that go through the model at once.
           pad: "N" for sequences of any length: the centre of longer ones is taken, N put around shorter ones.
+          progress: show a progress line; None: on a terminal, for work of more than two seconds.
           **further: more inputs, by the names in `task.further`.
 
         Raises:
           JaxepiError: it is not what the model reads.
         """
-        _check_batch_size(batch_size)
+        return self._each(self._value_function, predicted, x, batch_size, pad, progress, further)
+
+    def features(
+        self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None, **further: Any
+    ) -> np.ndarray:
+        """What the head of the predicted values reads (B, T, C) float32: C channels at T places, see `Task.features`.
+
+        Arguments and errors are those of `predict`.
+        """
+        return self._each(self._feature_function, featured, x, batch_size, pad, progress, further)
+
+    def _each(
+        self,
+        function: Callable[[nnx.Module, dict[str, Any]], jax.Array],
+        read: Read,
+        x: Any,
+        batch_size: Any,
+        pad: str | None,
+        progress: bool | None,
+        further: dict[str, Any],
+    ) -> np.ndarray:
+        """What `function` makes of inputs, or `read` of records, as float32 with one row for each of them."""
+        _check_count(batch_size, "batch_size")
+        is_records = hasattr(x, "manifest")
         if pad is not None:
-            if pad != "N" or self.window is None or hasattr(x, "manifest"):
+            if pad != "N" or self.window is None or is_records:
                 raise JaxepiError(f'pad={pad!r} is not known here: pad="N" is for sequences of any length only.')
             x = centred(x, self.window)
-        if hasattr(x, "manifest"):
-            self._refuse(further)
-            return self._predict_records(x, batch_size)
-        self._refuse({name: value for name, value in further.items() if name not in self.task.further})
-        accepted = self.task.accept(x, **further)
-        count = len(jax.tree.leaves(accepted)[0])
-        size = self.rows(min(batch_size, max(1, count)))
-        parts = [np.empty((0, self.grid.values(self.window), len(self.tracks)), np.float32)]
+        self._refuse({name: further[name] for name in further if is_records or name not in self.task.further})
+        if is_records:
+            task, count = self.for_dataset(x.manifest), len(x)
+            rows = (x[number] for number in range(count))
+            parts = (np.asarray(part, np.float32) for _, part in self.over(rows, task, read, batch_size))
+            empty = (lambda model, batch: read(model, task, batch)), task.collate([None])
+        else:
+            accepted = self.task.accept(x, **further)
+            count = len(jax.tree.leaves(accepted)[0])
+            parts, empty = self._batches(function, accepted, count, batch_size), (function, accepted)
+        if not count:
+            return self._nothing(*empty)
+        made = []
+        with tqdm(total=count, unit="input", delay=PATIENCE, disable=None if progress is None else not progress) as bar:
+            for part in parts:
+                made.append(part)
+                bar.update(len(part))
+        return np.concatenate(made)
+
+    def _batches(
+        self, function: Callable[..., jax.Array], accepted: dict[str, Any], count: int, batch_size: int
+    ) -> Iterator[np.ndarray]:
+        """What `function` makes of `count` accepted rows, batch by batch."""
+        size, run = self.rows(min(batch_size, count)), self._compiled_once(function, function)
         for low in range(0, count, size):
             rows = np.minimum(np.arange(low, low + size), count - 1)  # one shape, one compilation
-            part = self._values(jax.tree.map(lambda array, rows=rows: array[rows], accepted))
-            parts.append(np.asarray(part)[: count - low])
-        return np.concatenate(parts)
+            yield np.asarray(run(jax.tree.map(lambda array, rows=rows: array[rows], accepted)))[: count - low]
+
+    def _nothing(self, function: Callable[..., jax.Array], batch: dict[str, Any]) -> np.ndarray:
+        """What `function` would make of no rows."""
+        row = jax.tree.map(lambda array: jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype), batch)
+        return np.empty((0, *jax.eval_shape(functools.partial(function, self.model), row).shape[1:]), np.float32)
 
     def predict_region(self, region: str, fasta: str | os.PathLike[str], batch_size: int = 32) -> RegionValues:
         """Predictions of a stretch of a genome, with the place of each value.
@@ -156,7 +208,7 @@ class Predictor(PlacedModel):
         """
         if self.window is None:
             raise JaxepiError(f"{self.source} reads no sequence, so that it predicts no region.")
-        interval, genome = as_interval(region), Genome(path_of(fasta))
+        interval, genome = as_interval(region), Genome(path_of(fasta, "a genome", "the path of a FASTA file"))
         genome.require([interval.chrom], "The region")
         length = genome.lengths[interval.chrom]
         if interval.end > length:
@@ -215,16 +267,13 @@ class Predictor(PlacedModel):
     def _program(self, read: Read, task: Task) -> Callable[..., Any]:
         """`read` compiled for a dataset; kept, as a task for the same manifest gives the same program."""
         key = (read, repr(sorted(task.manifest.items(), key=lambda item: item[0])))
-        if key not in self._programs:
-            self._programs[key] = self.compiled(lambda model, batch: read(model, task, batch))
-        return self._programs[key]
+        return self._compiled_once(key, lambda model, batch: read(model, task, batch))
 
-    def _predict_records(self, records: Records, batch_size: int) -> np.ndarray:
-        task = self.for_dataset(records.manifest)
-        rows = (records[number] for number in range(len(records)))
-        parts = [np.empty((0, task.grid.values(task.window), len(task.tracks)), np.float32)]
-        parts += [np.asarray(part, np.float32) for _, part in self.over(rows, task, predicted, batch_size)]
-        return np.concatenate(parts)
+    def _compiled_once(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`compiled`, kept under a key."""
+        if key not in self._programs:
+            self._programs[key] = self.compiled(function)
+        return self._programs[key]
 
     def _check(self, task: Task) -> None:
         """Raises JaxepiError if a task is for a model of other sizes than this one."""
@@ -238,10 +287,10 @@ class Predictor(PlacedModel):
 
     def _refuse(self, further: Mapping[str, Any]) -> None:
         for name in further:
-            known = self.task.further
+            known = [*OPTIONS, *self.task.further]
             raise JaxepiError(
-                f"{self.system.name} takes no input {name!r}{did_you_mean(name, known)}; beside the first argument "
-                f"and batch_size it takes {', '.join(known) or 'nothing'}."
+                f"{self.system.name} takes no input {name!r}{did_you_mean(name, known)}; beside the first argument it "
+                f"takes {', '.join(known)}."
             )
 
 
@@ -280,6 +329,8 @@ def load(
     path = None if isinstance(source, Mapping) else path_of(source)
     if path is not None and not os.path.exists(path):
         raise JaxepiError(f"There is no run and no file of weights at {path}.")
+    if window is not None:
+        _check_count(window, "window")
     if dtype is not None and dtype not in DTYPES:
         raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
     if path is not None and path.is_dir():
@@ -324,9 +375,9 @@ def _on_host(records: Sequence[Record], result: Any) -> tuple[list[Record], Any]
     return list(records), jax.tree.map(lambda array: np.asarray(array)[: len(records)], result)
 
 
-def _check_batch_size(batch_size: Any) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise JaxepiError(f"batch_size is {batch_size!r}, but must be a whole number of at least 1.")
+def _check_count(count: Any, name: str) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise JaxepiError(f"{name} is {count!r}, but must be a whole number of at least 1.")
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Predictions of a stretch of a genome, with the places of the values."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,23 +26,37 @@ def as_interval(region: str) -> Interval:
     """
     try:
         return parse_interval(region)
-    except (ValueError, AttributeError) as problem:
+    except (ValueError, AttributeError, TypeError) as problem:
         raise JaxepiError(
-            f"{region!r} is no region: expected chrom:start-end, 0-based, such as chr1:0-2000."
+            f"{str(region)[:60]!r} is no region: expected chrom:start-end, 0-based, such as chr1:0-2000."
         ) from problem
 
 
-def window_starts(region: Interval, length: int, window: int) -> np.ndarray:
-    """First bases (W,) int64 of windows over a region of a chromosome of `length` bp.
+def window_count(span: Any, window: int) -> Any:
+    """How many windows regions of `span` bp take; a number or an array."""
+    return np.maximum(1, -(-span // window))
+
+
+def centred_start(start: Any, end: Any, window: int) -> Any:
+    """First base of a window centred on a region, negative where it would leave the chromosome; numbers or arrays."""
+    return (start + end) // 2 - window // 2
+
+
+def window_start(region: Interval, length: int, window: int, number: int) -> int:
+    """First base of a region's window of this number (from 0), on a chromosome of `length` bp.
 
     One window centred on a region that fits into it, moved inside the chromosome where it can be; else tiles side by
     side, the last one ending with the region.
     """
     if region.length <= window:
-        start = (region.start + region.end) // 2 - window // 2
-        return np.array([max(0, min(start, length - window))], np.int64)
-    starts = np.arange(region.start, region.end, window, dtype=np.int64)
-    return np.minimum(starts, region.end - window)
+        return max(0, min(centred_start(region.start, region.end, window), length - window))
+    return min(region.start + number * window, region.end - window)
+
+
+def window_starts(region: Interval, length: int, window: int) -> np.ndarray:
+    """First bases (W,) int64 of all windows over a region, see `window_start`."""
+    numbers = range(int(window_count(region.length, window)))
+    return np.array([window_start(region, length, window, number) for number in numbers], np.int64)
 
 
 def positions_of(starts: np.ndarray, grid: Grid, window: int) -> np.ndarray:

@@ -11,14 +11,65 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.sources import Released, Source, as_notes, path_of, read_source, write_source
 from jaxepi.pretrained.table import PREFIXES, load_into, strip_prefixes, to_original
 from jaxepi.registry import all_wrappers, get_system, known_systems, system_of_model, systems_with_weights, task_of
-from jaxepi.system import System, Weights
+from jaxepi.system import Published, System, Weights
 
-__all__ = ["export", "from_pretrained", "list_systems", "load_released"]
+__all__ = ["PretrainedModel", "export", "from_pretrained", "list_pretrained", "list_systems", "load_released"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedModel:
+    """A model whose weights its authors have published; its text is one line.
+
+    Attributes:
+      system: which one it is of.
+      name: of the model.
+      files: what its authors call the files; words in braces stand for what differs between files of one model.
+      where: they lie; nothing is downloaded.
+      tracks: names of its outputs.
+      window: bp of sequence that it reads; None if it reads none.
+      parameters: numbers in its weights.
+      sizes: fields of the model's config that differ from their defaults.
+    """
+
+    system: str
+    name: str
+    files: tuple[str, ...]
+    where: str
+    tracks: tuple[str, ...]
+    window: int | None
+    parameters: int
+    sizes: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        tracks = f"{', '.join(self.tracks[:2])}{', ...' if len(self.tracks) > 2 else ''}"
+        reads = "no sequence" if self.window is None else f"{self.window} bp"
+        return (
+            f"{self.system}: {self.name}, {len(self.tracks)} track(s) ({tracks}), reads {reads}, "
+            f"{self.parameters:,} parameters, {self.files[0]} at {self.where}"
+        )
 
 
 def list_systems() -> list[str]:
     """Names of the systems, as `from_pretrained` and configs take them."""
     return known_systems()
+
+
+def list_pretrained(system: str | None = None) -> list[PretrainedModel]:
+    """The published models that `from_pretrained` reads: of one system, or of all.
+
+    Raises:
+      JaxepiError: unknown system.
+    """
+    systems = [get_system(name) for name in (known_systems() if system is None else [system])]
+    return [_listed(own, own.weights, model) for own in systems if own.weights for model in own.weights.published]
+
+
+def _listed(system: System, weights: Weights, model: Published) -> PretrainedModel:
+    config = system.sizes(**model.sizes)
+    manifest, objective = weights.released(config, model.tracks, {})
+    task = task_of(system, dataclasses.asdict(config), objective, manifest)
+    place = (system.name, model.name, tuple(model.files), model.where)
+    return PretrainedModel(*place, tuple(task.tracks), task.window, model.parameters, dict(model.sizes))
 
 
 def from_pretrained(system: str | Source, source: Source | None = None, **sizes: Any) -> nnx.Module:
@@ -37,7 +88,10 @@ def from_pretrained(system: str | Source, source: Source | None = None, **sizes:
         return load_released(source, system, **sizes)[0]
     if isinstance(system, str) and not os.path.exists(path_of(system)):
         known = get_system(system).name
-        raise JaxepiError(f"from_pretrained({known!r}) lacks the source: give a file of weights as second argument.")
+        raise JaxepiError(
+            f"from_pretrained({known!r}) lacks the source: give a file of weights as second argument; "
+            "jaxepi.list_pretrained() tells which ones are published."
+        )
     return load_released(system, **sizes)[0]
 
 

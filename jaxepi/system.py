@@ -43,6 +43,27 @@ class Words:
 
 
 @dataclasses.dataclass(frozen=True)
+class Published:
+    """A model whose weights its authors have published.
+
+    Attributes:
+      name: of the model.
+      files: what its authors call the files; words in braces stand for what differs between files of one model.
+      where: they lie.
+      parameters: numbers in the weights.
+      sizes: fields of the model's config that differ from their defaults.
+      tracks: names of the outputs; None: those of `Weights.released`.
+    """
+
+    name: str
+    files: Sequence[str]
+    where: str
+    parameters: int
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tracks: Sequence[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Weights:
     """Released weights of a system: how its files are recognised, read and written.
 
@@ -64,6 +85,7 @@ class Weights:
         tuple that the tensors tell is taken in the order of the file, or descending where that says nothing.
       named: (config, what was read) -> names of the tracks of a file that names none, if it is a released one that is
         known to have these; else None.
+      published: the models that are published, for `jaxepi.list_pretrained`.
     """
 
     wrappers: Sequence[str]
@@ -78,6 +100,7 @@ class Weights:
     write: Callable[[nnx.Module, Path, Mapping[str, str]], bool] | None = None
     noted: Sequence[str] = ()
     named: Callable[[Any, Released], Sequence[str] | None] | None = None
+    published: Sequence[Published] = ()
 
 
 @dataclasses.dataclass(frozen=True)

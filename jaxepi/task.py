@@ -167,6 +167,10 @@ class Task(abc.ABC):
         """The prediction (B, P, K) float32, P as `grid` says: what metrics, files and every verb read."""
 
     @abc.abstractmethod
+    def features(self, model: nnx.Module, inputs: Batch) -> jax.Array:
+        """What the head of the predicted values reads (B, T, C): C channels at T places, 1 for one vector an input."""
+
+    @abc.abstractmethod
     def loss(self, outputs: Any, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The scalar to minimise and its named terms, all float32."""
 
@@ -201,6 +205,12 @@ def predicted(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:
     return task.values(task.apply(model, inputs))
 
 
+def featured(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:
+    """Features (B, T, C) of a collated batch of records; traceable."""
+    inputs, _ = task.prepare(batch, jax.random.key(0), False)
+    return task.features(model, inputs)
+
+
 def choose_tracks(names: Sequence[str], chosen: Sequence[str | int]) -> tuple[list[str], list[int] | slice]:
     """The names and columns of the chosen tracks, given by name or number; nothing chosen means all.
 
@@ -211,7 +221,7 @@ def choose_tracks(names: Sequence[str], chosen: Sequence[str | int]) -> tuple[li
         return list(names), slice(None)
     columns = []
     for track in chosen:
-        number = int(track) if str(track).isdigit() and track not in names else None
+        number = int(track) if str(track).isdecimal() and track not in names else None
         if number is None and track not in names or number is not None and number >= len(names):
             raise JaxepiError(
                 f"config.dataset.tracks names {track!r}{did_you_mean(str(track), names)}, but the dataset has the "

@@ -23,6 +23,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import jax
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+# The same few examples in every run; pytest --hypothesis-profile=long draws many, others each time, and shrinks.
+settings.register_profile(
+    "short", derandomize=True, deadline=None, max_examples=30, database=None, phases=[Phase.explicit, Phase.generate]
+)
+settings.register_profile(
+    "long", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("short")
 
 pytest_plugins = ["toys.sequences", "toys.runs", "toys.sites", "toys.splits"]
 

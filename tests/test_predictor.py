@@ -263,3 +263,34 @@ def test_files_are_found_at_home_and_recognised(weights, tmp_path, monkeypatch):
     for source in (3, None, b"w"):
         with pytest.raises(JaxepiError, match="a path or a mapping of arrays was expected"):
             jaxepi.load(source)
+
+
+def test_progress_is_shown_where_it_is_wanted(predictor, codes, capsys, monkeypatch):
+    monkeypatch.setattr("jaxepi.predictor.PATIENCE", 0.0)
+    predictor.predict(codes, batch_size=5)
+    assert capsys.readouterr().err == ""  # no terminal
+    predictor.predict(codes, batch_size=5, progress=True)
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_features_are_the_trunk(predictor, codes):
+    expected = predictor.model(one_hot(codes), intermediates=True).intermediates["trunk"]
+    np.testing.assert_allclose(predictor.features(codes, batch_size=5), expected, atol=2e-5)
+
+
+def test_what_else_a_notebook_mistypes(weights, predictor, fasta):
+    for window in (0, "8", 2.5):
+        with pytest.raises(JaxepiError, match="window is .* but must be a whole number of at least 1"):
+            jaxepi.load(weights, window=window)
+    with pytest.raises(JaxepiError, match="There is no precision 'most' of products: .*highest"):
+        jaxepi.load(weights, precision="most")
+    with pytest.raises(JaxepiError, match="predicts 2 tracks, but 1 names"):
+        jaxepi.load(weights, tracks="liver")
+    with pytest.raises(JaxepiError, match="Unknown size 'widht' of melody .did you mean 'width'"):
+        jaxepi.load(weights, widht=4)
+    for fasta_ in (3, None):
+        with pytest.raises(JaxepiError, match="was given as a genome, but the path of a FASTA file was expected"):
+            predictor.predict_region("chr1:0-10", fasta_)
+    for region in (b"chr1:0-10", 3, ("chr1", 0, 10), "chr1"):
+        with pytest.raises(JaxepiError, match="is no region: expected chrom:start-end"):
+            predictor.predict_region(region, fasta)

@@ -19,6 +19,7 @@ from jaxepi.errors import JaxepiError
 
 VERSION = "1.0.0"
 _BUCKETS_USED = 256  # each is an open file while records are made
+_WAITING_BYTES = 64 << 20  # of records in memory; TFDS would keep 1 GiB
 # Beam's own DirectRunner looks for a runner program on the network first.
 _LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
@@ -30,6 +31,11 @@ def _connector(feature: Feature) -> tfds.features.FeatureConnector:
     if feature.shape == ():
         return tfds.features.Scalar(dtype=dtype)
     return tfds.features.Tensor(shape=feature.shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
+
+
+def features_of(table: Mapping[str, Feature]) -> tfds.features.FeaturesDict:
+    """A recipe's features as TFDS knows them."""
+    return tfds.features.FeaturesDict({name: _connector(feature) for name, feature in table.items()})
 
 
 class RecipeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -46,11 +52,8 @@ class RecipeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        connectors = {name: _connector(feature) for name, feature in self._feature_table.items()}
         # The order is that of the genome; readers shuffle globally, each epoch anew.
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(connectors), disable_shuffling=True
-        )
+        return tfds.core.DatasetInfo(builder=self, features=features_of(self._feature_table), disable_shuffling=True)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return self._generators
@@ -68,14 +71,15 @@ class OrderedSerializer(example_serializer.ExampleSerializer):
 
 
 @contextlib.contextmanager
-def _ordered_features() -> Iterator[None]:
-    """TFDS makes its serialisers by this name, and has no argument for another one."""
-    usual = example_serializer.ExampleSerializer
+def _our_way() -> Iterator[None]:
+    """Two things that TFDS has no argument for: its serialiser, and how much waits in memory before it goes to disk."""
+    usual = example_serializer.ExampleSerializer, shuffle.MAX_MEM_BUFFER_SIZE
     example_serializer.ExampleSerializer = OrderedSerializer
+    shuffle.MAX_MEM_BUFFER_SIZE = min(_WAITING_BYTES, shuffle.MAX_MEM_BUFFER_SIZE)
     try:
         yield
     finally:
-        example_serializer.ExampleSerializer = usual
+        example_serializer.ExampleSerializer, shuffle.MAX_MEM_BUFFER_SIZE = usual
 
 
 def write_splits(
@@ -94,7 +98,7 @@ def write_splits(
     # TFDS chooses the number of shards: a power of two, 64 to 128 MiB each.
     config = tfds.download.DownloadConfig(beam_runner=beam_runner, beam_options=beam_options, try_download_gcs=False)
     try:
-        with _ordered_features():
+        with _our_way():
             builder.download_and_prepare(download_config=config, download_dir=str(folder / "downloads"))
     except Exception as error:
         reason = _failed_write(error)
@@ -107,7 +111,7 @@ def write_splits(
 def spread_keys(records: Iterable[tuple[int, Record]], count: int) -> Iterator[tuple[int, Record]]:
     """Keys 0 … count - 1 stretched, in order, over a part of the 128 bits that TFDS sorts by.
 
-    Beyond 1 GiB TFDS keeps records in bucket files, by the leading bits of the key, and sorts one bucket at a time in
+    Beyond 64 MiB TFDS keeps records in bucket files, by the leading bits of the key, and sorts one bucket at a time in
     memory. Small keys would all fall into the first bucket: the whole dataset in memory.
     """
     step = (_BUCKETS_USED << 128) // (shuffle.BUCKETS_NUMBER * max(count, 1))

@@ -34,6 +34,7 @@ from data_prep.chromoformer.region_arrays import FILE_FLANK, RegionArrays
 from data_prep.sources.depth import READ_MODES
 from data_prep.sources.tracks import TrackFile, resolve_tracks
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.intervals import parse_position
 from jaxepi.genome.text_files import read_lines
 
 
@@ -196,9 +197,12 @@ def _read_sizes(path: Path) -> dict[str, int]:
         cells = line.split()
         if not cells:
             continue
-        if len(cells) < 2 or not cells[1].isdigit():
-            raise JaxepiError(f"{path} line {number} is {line[:60]!r}: a chromosome and its length were expected")
-        lengths[cells[0]] = int(cells[1])
+        try:
+            lengths[cells[0]] = parse_position(cells[1])
+        except (IndexError, ValueError) as error:
+            raise JaxepiError(
+                f"{path} line {number} is {line[:60]!r}: a chromosome and its length were expected"
+            ) from error
     if not lengths:
         raise JaxepiError(f"{path} is empty: a chromosome and its length a line were expected")
     return lengths

@@ -170,10 +170,11 @@ def _harmonised(text: tuple[str, ...], prefix: str, where: str) -> Interval:
 
 def _pairs(path: Path, score_column: str | None) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...], str]]:
     """(place in the file, one fragment, the other, score) of each row, as text."""
-    first_line = next((line for _, line in read_lines(path) if line.strip() and not line.startswith("##")), None)
+    lines = ((number, line) for number, line in read_lines(path) if line.strip() and not line.startswith("##"))
+    first, first_line = next(lines, (0, None))
     if first_line is None:
         raise JaxepiError(f"{path} is empty: a table of contacts was expected")
-    cells = split_line(first_line)
+    cells = split_line(first_line, path, first)
     if len(cells) > len(_BEDPE) and cells[1].isdigit() and cells[2].isdigit():
         yield from _headerless(path, len(cells), score_column)
         return
@@ -198,12 +199,12 @@ def _headerless(
     path: Path, width: int, score_column: str | None
 ) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...], str]]:
     column = score_column or str(min(width, _SCORE_AFTER_NAME))
-    if not column.isdigit() or not len(_BEDPE) < int(column) <= width:
+    if not column.isdecimal() or not len(_BEDPE) < int(column) <= width:
         raise JaxepiError(f"{path} has no header and {width} columns: --score-column {column} names none from 7 on")
     for number, line in read_lines(path):
         if not line.strip() or line.startswith("#"):
             continue
-        cells = line.split("\t") if "\t" in line else split_line(line)
+        cells = split_line(line, path, number)
         if len(cells) < int(column):
             cells += [""] * (int(column) - len(cells))
         yield f"{path} line {number}", tuple(cells[:3]), tuple(cells[3:6]), cells[int(column) - 1].strip()

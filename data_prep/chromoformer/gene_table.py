@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data_prep.sources.text_tables import Row, read_rows
 from jaxepi.errors import JaxepiError
-from jaxepi.genome.intervals import Interval, parse_interval
+from jaxepi.genome.intervals import LONGEST, Interval, parse_interval
 from jaxepi.storage.atomic import replacing
 
 COLUMNS = ("gene_id", "expression", "eid", "label", "chrom", "start", "end", "strand", "split", "neighbors", "scores")
@@ -101,7 +101,7 @@ def _gene(path: Path, row: Row, where: str) -> Gene:
 def _whole(text: str, where: str, column: str, least: int) -> int:
     try:
         number = float(text)
-        if number != int(number) or number < least:
+        if number != int(number) or not least <= number <= LONGEST:
             raise ValueError
     except (ValueError, OverflowError) as error:
         raise JaxepiError(f"{where} has the {column} {text!r}: a whole number from {least} was expected") from error

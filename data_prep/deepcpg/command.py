@@ -28,6 +28,7 @@ from data_prep.deepcpg.profiles import Reading, cell_name, check_at_cpg, read_po
 from data_prep.deepcpg.recipe import LARGEST_DISTANCE, DeepCpGRecipe, Layout, SiteTable, Statistics, shores_of
 from data_prep.deepcpg.sequences import Sequences, fasta_files, unpacked
 from data_prep.deepcpg.store import CellStore, read_cells
+from data_prep.sources.genome import ambiguity_note
 from data_prep.sources.preflight import check_naming
 from jaxepi.errors import JaxepiError, did_you_mean
 
@@ -256,7 +257,7 @@ def _report(built: dataset.Built) -> None:
         if cells:
             line += f", of which the mean cell was observed at {np.sum(counts['observed']) / (cells * records):.1%}"
         if manifest["window"]:
-            line += f"; {counts['n_bases'] / (records * manifest['window']):.1%} N"
+            line += f"; {counts['n_bases'] / (records * manifest['window']):.1%} N{ambiguity_note(counts)}"
         print(line)
         if counts["not_cpg"] > _MANY_NOT_CPG * records:
             print(

@@ -172,7 +172,10 @@ class DeepCpGRecipe(Recipe):
 
     def make_block(self, block: Block) -> BlockResult:
         chrom, sites = block.payload
+        if self.sequences is not None:
+            self.sequences.take_counts()
         sequence, not_cpg, unknown = self._sequence(chrom, sites)
+        bases_read, ambiguous = self.sequences.take_counts() if self.sequences is not None else (0, 0)
         state, distance = self._neighbours(chrom, sites)
         values = self._values(chrom, sites)
         statistics = self._statistics(chrom, sites, values, state, distance)
@@ -180,6 +183,7 @@ class DeepCpGRecipe(Recipe):
         stored_state, stored_distance = self._stored(state, distance)
         tally = Tally()
         tally.add(records=len(sites), n_bases=unknown, not_cpg=not_cpg)
+        tally.add(bases_read=bases_read, ambiguous_bases=ambiguous)
         tally.add(observed=(~np.isnan(values)).sum(axis=0), classes=self._class_counts(values, statistics))
         records = []
         for i, site in enumerate(sites.tolist()):

@@ -74,6 +74,12 @@ class Sequences:
                 codes[low - start : high - start] = genome.codes(name, low - first, high - first)
         return codes
 
+    def take_counts(self) -> tuple[int, int]:
+        """Bases read since the last call, and ambiguity codes other than N among them, of all files."""
+        genomes = {id(genome): genome for spans in self._spans.values() for _, _, genome, _ in spans}
+        counts = [genome.take_counts() for genome in genomes.values()]
+        return sum(bases for bases, _ in counts), sum(ambiguous for _, ambiguous in counts)
+
     def windows(self, chrom: str, sites: np.ndarray, window: int) -> np.ndarray:
         """Base codes (S, window) uint8 of windows centred on sites (S,), ascending; `window` is odd."""
         half = window // 2

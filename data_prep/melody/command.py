@@ -27,7 +27,7 @@ from data_prep.build.options import (
 )
 from data_prep.melody.recipe import DYAD_MODES, SCALES, VALUE_DTYPES, MelodyRecipe
 from data_prep.sources import preflight, regions
-from data_prep.sources.genome import Genome
+from data_prep.sources.genome import Genome, ambiguity_note
 from data_prep.sources.tracks import TrackFile, TrackReader, read_header, resolve_tracks
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.chroms import harmonise_all
@@ -270,7 +270,8 @@ def _how(args: argparse.Namespace, splits: Sequence[str]) -> dict[str, str]:
     for word in args.windows:
         split, _, how = word.rpartition("=")
         number = how.removeprefix("random:")
-        if how not in ("tiles", "blocks") and not (how.startswith("random:") and number.isdigit() and int(number) > 0):
+        drawn = how.startswith("random:") and number.isdecimal() and int(number) > 0
+        if how not in ("tiles", "blocks") and not drawn:
             raise JaxepiError(f"--windows {word}: {how!r} is no placement, use {_HOWS}")
         if split and split not in chosen:
             raise JaxepiError(
@@ -354,6 +355,7 @@ def _report(built: dataset.Built) -> None:
             f"{split}: {counts['records']} windows ({left_out} left out) in {counts['shards']} shard(s), "
             f"{counts['cpg_letters']} CpG letters, of which {recordless.mean():.1%} without a record and "
             f"{uncovered.mean():.1%} without coverage (-1) in the mean track; {counts['n_bases'] / bases:.1%} N"
+            f"{ambiguity_note(counts)}"
         )
         many = [name for name, share in zip(manifest["tracks"], recordless, strict=True) if share > _MANY_RECORDLESS]
         if many:

@@ -206,6 +206,7 @@ class MelodyRecipe(Recipe):
     def make_block(self, block: Block) -> BlockResult:
         chrom, starts, blanked = block.payload
         result = BlockResult([], self._empty_tally())
+        self.genome.take_counts()
         for group in self._stretches(starts):
             # One base more on each side: the other letter of a CpG at the edge decides too.
             low = max(int(starts[group[0]]) - 1, 0)
@@ -219,6 +220,8 @@ class MelodyRecipe(Recipe):
                 if self._count(own_codes, own_sites, result.tally):
                     record = self._record(chrom, int(starts[i]), bool(blanked[i]), own_codes, own_sites)
                     result.records.append((block.first_key + int(i), record))
+        bases_read, ambiguous = self.genome.take_counts()
+        result.tally.add(bases_read=bases_read, ambiguous_bases=ambiguous)
         return result
 
     def _stretches(self, starts: np.ndarray) -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from data_prep.sources.text_tables import read_rows
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.chroms import harmonise
+from jaxepi.genome.intervals import parse_position
 from jaxepi.genome.text_files import read_lines
 
 ALL_BIOTYPES = "all"
@@ -66,12 +67,12 @@ def read_gtf(
             others.add(own_type or _UNTYPED)
             continue
         try:
-            gene, start, end = attributes["gene_id"], int(cells[3]) - 1, int(cells[4])
-            if not gene or not 0 <= start < end:
+            gene, start, end = attributes["gene_id"], parse_position(cells[3]) - 1, parse_position(cells[4])
+            if not gene or not cells[0] or not 0 <= start < end:
                 raise ValueError
         except (KeyError, ValueError) as error:
             raise JaxepiError(
-                f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected"
+                f"{path} line {number} lacks gene_id, start or end, or chromosome of its transcript: GTF was expected"
             ) from error
         minus = cells[6] == "-"
         tss = Tss(harmonise(cells[0], prefix), end - 1 if minus else start, minus)
@@ -92,16 +93,16 @@ def read_tss_table(path: Path, prefix: str = "as-is", versions: str = "strip") -
     """Start sites per gene in the order of the rows, from a table with the columns gene_id, chrom, start, strand."""
     found: dict[str, list[Tss]] = {}
     for number, row in read_rows(path, ("gene_id", "chrom", "start", "strand")):
-        if (
-            not (row["start"].isascii() and row["start"].isdigit())
-            or not row["gene_id"]
-            or row["strand"] not in ("+", "-")
-        ):
+        try:
+            position = parse_position(row["start"])
+            if not row["gene_id"] or not row["chrom"] or row["strand"] not in ("+", "-"):
+                raise ValueError
+        except ValueError as error:
             raise JaxepiError(
-                f"{path} line {number} (gene {row['gene_id']}) has start {row['start']!r} and strand "
-                f"{row['strand']!r}: a 0-based position and + or - were expected"
-            )
-        tss = Tss(harmonise(row["chrom"], prefix), int(row["start"]), row["strand"] == "-")
+                f"{path} line {number} (gene {row['gene_id']}) has start {row['start'][:40]!r}, strand "
+                f"{row['strand']!r} and chromosome {row['chrom']!r}: a 0-based position, + or - and a name expected"
+            ) from error
+        tss = Tss(harmonise(row["chrom"], prefix), position, row["strand"] == "-")
         found.setdefault(gene_name(row["gene_id"], versions), []).append(tss)
     if not found:
         raise JaxepiError(f"{path} lists no start site: rows of genes were expected")

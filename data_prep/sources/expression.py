@@ -68,7 +68,7 @@ def _column(path: Path, columns: list[str], wanted: str | None) -> str:
 
 def read_gene_list(path: Path, versions: str = "strip") -> set[str]:
     """Gene ids in the first column of a file, with or without a header row (ensg, gene_id, gene, id)."""
-    names = [split_line(line)[0] for _, line in read_lines(path) if line.strip()]
+    names = [split_line(line, path, number)[0] for number, line in read_lines(path) if line.strip()]
     if names and names[0].lower() in _HEADERS:
         names = names[1:]
     if not all(names):

@@ -10,27 +10,35 @@ from jaxepi.genome.text_files import read_lines
 Row = dict[str, str]
 
 
-def split_line(line: str) -> list[str]:
-    """Cells of a line: by tabs if there are any, else by commas (quotes are understood), without blanks around."""
+def split_line(line: str, path: Path, number: int) -> list[str]:
+    """Cells of a line: by tabs if there are any, else by commas (quotes are understood), without blanks around.
+
+    Raises:
+        JaxepiError: if they cannot be told apart; `path` and the line's `number` are for the sentence.
+    """
     if "\t" in line:
         return [cell.strip() for cell in line.split("\t")]
-    return [cell.strip() for cell in next(csv.reader([line]), [])]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line]), [])]
+    except csv.Error as error:
+        raise JaxepiError(f"{path} line {number} is no row of a table ({error}): mend or remove it") from error
 
 
 def read_rows(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
     """(line number, column -> cell) of a table with a header row; cells that a row lacks at its end are empty.
 
     Raises:
-        JaxepiError: if there is no header, a required column is missing, or a row has more cells than the header.
+        JaxepiError: if there is no header, a required column is missing, a column is there twice, or a row has more
+            cells than the header.
     """
     columns: list[str] | None = None
     for number, line in read_lines(path):
         if not line.strip() or line.startswith("##"):
             continue
-        cells = split_line(line)
+        cells = split_line(line, path, number)
         if columns is None:
             columns = cells
-            _require_columns(path, columns, required)
+            _check_columns(path, columns, required)
             continue
         if any(cells[len(columns) :]):
             raise JaxepiError(
@@ -42,7 +50,10 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[int, R
         raise JaxepiError(f"{path} is empty: a table with a header row was expected")
 
 
-def _require_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice is not None:
+        raise JaxepiError(f"{path} has two columns {twice!r}: which one counts cannot be told, so rename or remove one")
     missing = next((name for name in required if name not in columns), None)
     if missing is not None:
         raise JaxepiError(

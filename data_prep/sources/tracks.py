@@ -64,7 +64,8 @@ def resolve_tracks(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise JaxepiError(
-            f"two tracks are called {twice!r}: name each track once, with --tracks table.csv if files share a name"
+            f"two tracks are called {twice!r}{'' if table is None else f' in {table}'}: name each track once, with "
+            "--tracks table.csv if files share a name"
         )
     return tracks
 

@@ -12,6 +12,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.genome import text_files
 from jaxepi.genome.fasta import Genome
 from jaxepi.genome.intervals import Interval, Intervals
+from jaxepi.regions import centred_start, window_count, window_start
 
 STRETCH = 1 << 20  # bp whose sites are held at a time
 
@@ -78,10 +79,10 @@ def _inside(row: text_files.BedRow, genome: Genome, path: Path) -> Interval:
 
 
 class Tiles:
-    """Windows over regions: one centred on a region that fits into it, else tiles and a last one anchored at the end.
+    """Windows over regions as `jaxepi.regions.window_start` lays them; each CpG is reported from one of them.
 
-    A centred window that would leave its chromosome is moved inside; on a chromosome shorter than a window, N fill the
-    rest. With `repeat`, the last tile also reports what the tile before it has reported, as Melody's own tool does.
+    On a chromosome shorter than a window, N fill the rest. With `repeat`, the last tile also reports what the tile
+    before it has reported, as Melody's own tool does.
     """
 
     def __init__(self, regions: Intervals, genome: Genome, window: int, repeat: bool = False):
@@ -89,8 +90,8 @@ class Tiles:
         self.window = window
         self._r, self._repeat = regions, repeat
         self._names = genome.names
-        span = regions.end - regions.start
-        self._last = np.cumsum(np.maximum(1, -(-span // window)))  # windows up to and with each region
+        # windows up to and with each region
+        self._last = np.cumsum(window_count(regions.end - regions.start, window))
         self._lengths = np.array(list(genome.lengths.values()), np.int64)[regions.chrom_id]
 
     def __len__(self) -> int:
@@ -100,20 +101,16 @@ class Tiles:
         region = int(np.searchsorted(self._last, index, side="right"))
         tile = index - (int(self._last[region - 1]) if region else 0)
         chrom = self._names[self._r.chrom_id[region]]
-        start, end = int(self._r.start[region]), int(self._r.end[region])
-        if end - start <= self.window:
-            middle = max(0, (start + end) // 2 - self.window // 2)
-            inside = max(0, min(middle, int(self._lengths[region]) - self.window))
-            return Window(chrom, inside, start, end, region)
-        left = start + tile * self.window
-        if left + self.window <= end:
-            return Window(chrom, left, left, left + self.window, region)
-        return Window(chrom, end - self.window, end - self.window if self._repeat else left, end, region)
+        own = Interval(chrom, int(self._r.start[region]), int(self._r.end[region]))
+        start = window_start(own, int(self._lengths[region]), self.window, tile)
+        if own.length <= self.window:
+            return Window(chrom, start, own.start, own.end, region)
+        low = start if self._repeat else own.start + tile * self.window
+        return Window(chrom, start, low, start + self.window, region)
 
     def notes(self) -> list[str]:
-        half, span = self.window // 2, self._r.end - self._r.start
-        single = span <= self.window
-        left = (self._r.start + self._r.end) // 2 - half
+        single = self._r.end - self._r.start <= self.window
+        left = centred_start(self._r.start, self._r.end, self.window)
         short = single & (self._lengths < self.window)
         moved = single & ~short & ((left < 0) | (left + self.window > self._lengths))
         told = []

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from jaxepi.data.dataset import Dataset, Record, Split
 from jaxepi.data.tfrecord import RecordFile, frame, index_shard, stream_records
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.text_files import read_lines
 from jaxepi.storage.atomic import replacing
 from jaxepi.storage.lock import hold
 
@@ -198,7 +199,7 @@ def _features(statistics: Mapping[str, Any]) -> tfds.features.FeaturesDict:
 
 def _read_statistics(path: Path) -> dict[str, Any]:
     try:
-        statistics = json.loads(path.read_text())
+        statistics = json.loads(path.read_text(encoding="utf-8-sig"))
         absent = [name for name in _SIZES if not isinstance(statistics.get(name), int)]
     except (ValueError, AttributeError):
         raise JaxepiError(f"{path}: this is not a JSON object; copy it again from its source") from None
@@ -217,11 +218,12 @@ def _read_statistics(path: Path) -> dict[str, Any]:
 
 def _read_targets(path: Path, expected: int) -> dict[str, Any]:
     """The entries `tracks`, `track_descriptions` and `strand_pair` (places among the tracks) of the manifest."""
+    if not path.exists():
+        raise JaxepiError(f"{path}: this table of the tracks is missing; copy it from the dataset's source")
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except FileNotFoundError:
-        raise JaxepiError(f"{path}: this table of the tracks is missing; copy it from the dataset's source") from None
+        rows = list(csv.DictReader((line for _, line in read_lines(path, "a table of tracks")), delimiter="\t"))
+    except csv.Error as problem:
+        raise JaxepiError(f"{path}: this is no table ({problem}); copy it again from its source") from problem
     if len(rows) != expected or not all(row.get("identifier") for row in rows):
         raise JaxepiError(
             f"{path}: {len(rows)} lines were found, but {STATISTICS} tells of {expected} tracks, each a line with an "
@@ -274,7 +276,7 @@ def _read_places(path: Path, statistics: Mapping[str, Any]) -> dict[str, Places]
     length, crop = statistics["seq_length"], statistics["crop_bp"]
     before = {length: 0, length - 2 * crop: crop}
     places: dict[str, Places] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in read_lines(path, "places of the records"):
         try:
             chrom, start, end, split = line.split("\t")[:4]
             shift = before[int(end) - int(start)]

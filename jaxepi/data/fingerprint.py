@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # entries of a manifest that are not content
-_AROUND = ("kind", "system", "jaxepi_version", "arguments", "inputs", "fingerprint")
+_AROUND = ("kind", "system", "jaxepi_version", "arguments", "inputs", "fingerprint", "checksum")
+_LATER_COUNTS = ("bases_read", "ambiguous_bases")  # of a split; came after the first datasets, whose fingerprints stay
 
 
 def fingerprint_of(manifest: Mapping[str, Any]) -> str | None:
@@ -16,10 +17,17 @@ def fingerprint_of(manifest: Mapping[str, Any]) -> str | None:
     """
     if not all(name in manifest for name in ("system", "arguments", "inputs")):
         return None
+    content = {name: value for name, value in manifest.items() if name not in _AROUND}
+    if isinstance(content.get("splits"), dict):
+        content["splits"] = {split: _without_later(counts) for split, counts in content["splits"].items()}
     identity = {
         "system": manifest["system"],  # the kind, under the name that it had first: fingerprints stay
         "arguments": manifest["arguments"],
         "inputs": [[entry["role"], entry["digest"]] for entry in manifest["inputs"]],
-        "content": {name: value for name, value in manifest.items() if name not in _AROUND},
+        "content": content,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _without_later(counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: count for name, count in counts.items() if name not in _LATER_COUNTS}

@@ -1,25 +1,16 @@
 """Sequence of a genome FASTA, plain or block-gzipped, as base codes. Intervals are 0-based half-open."""
 
-import bisect
-import hashlib
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyfaidx
 
 from jaxepi import sequence
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.chroms import naming_error, other_name
-from jaxepi.genome.text_files import BOM
-from jaxepi.storage.atomic import replacing
-
-_HEADERS_CHECKED = 1000
+from jaxepi.genome.fasta_index import open_indexed, told_by
 
 
 class Genome:
@@ -45,13 +36,12 @@ class Genome:
     def _open(self) -> None:
         if not self.path.is_file():
             raise JaxepiError(f"There is no FASTA file {self.path}.")
-        self._fasta = _open_indexed(self.path)
+        self._fasta = open_indexed(self.path)
         self._process = os.getpid()
         self._bases_read = self._ambiguous = 0
+        self._taken = (0, 0)  # of these two, what `take_counts` has given
         self._told = False
         self.lengths = {name: record.rlen for name, record in self._fasta.faidx.index.items()}
-        if not self.lengths:
-            raise JaxepiError(f"{self.path} holds no FASTA record: expected lines that start with '>'.")
 
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self.path}
@@ -96,6 +86,11 @@ class Genome:
         padded[low - start : low - start + inside.size] = inside
         return padded
 
+    def take_counts(self) -> tuple[int, int]:
+        """How many bases were read since the last call, and how many of them are ambiguity codes other than N."""
+        before, self._taken = self._taken, (self._bases_read, self._ambiguous)
+        return self._bases_read - before[0], self._ambiguous - before[1]
+
     def _encoded(self, chrom: str, start: int, end: int) -> np.ndarray:
         """Codes of an interval inside a contig, ambiguity codes counted and told."""
         try:
@@ -124,7 +119,7 @@ class Genome:
             return self._fasta[chrom][start:end]
         except Exception as problem:  # of a damaged block come errors of struct, zlib, Biopython and pyfaidx
             raise JaxepiError(
-                f"{self.path} cannot be read at {chrom}:{start}-{end} ({_told_by(problem)}): the file is damaged, copy "
+                f"{self.path} cannot be read at {chrom}:{start}-{end} ({told_by(problem)}): the file is damaged, copy "
                 "or download it again."
             ) from problem
 
@@ -142,115 +137,3 @@ class Genome:
         for chrom in chroms:
             if chrom not in self.lengths:
                 raise JaxepiError(self.unknown(chrom, who))
-
-
-def _told_by(problem: Exception) -> str:
-    """What a library says, on one line."""
-    return " ".join(str(problem).split()) or type(problem).__name__
-
-
-def _open_fasta(path: Path, fai: Path, gzi: Path) -> pyfaidx.Fasta:
-    """Opens with the index at the given places, building it there if it is missing."""
-    gzi_name = str(gzi) if _is_gzip(path) else None
-    with path.open("rb") as file:
-        if file.read(len(BOM)) == BOM:
-            raise JaxepiError(f"{path} begins with a byte order mark: remove its first three bytes (tail -c +4).")
-    try:
-        return pyfaidx.Fasta(str(path), as_raw=True, rebuild=False, indexname=str(fai), gzi_indexname=gzi_name)
-    except pyfaidx.UnsupportedCompressionFormat as problem:
-        raise JaxepiError(
-            f"{path} is gzipped in one piece, which allows no random access: "
-            f"recompress it in blocks (gunzip -c {path.name} | bgzip > new.fa.gz) or unpack it."
-        ) from problem
-    except OSError as problem:
-        raise JaxepiError(f"Cannot read {path} or write its index {fai} ({problem}).") from problem
-    except Exception as problem:  # of a damaged block come errors of struct, zlib, Biopython and pyfaidx
-        raise JaxepiError(
-            f"{path} cannot be read as FASTA ({_told_by(problem)}): mend it, or copy or download it again."
-        ) from problem
-
-
-def _open_indexed(path: Path) -> pyfaidx.Fasta:
-    """Opens with an index that belongs to the file, built if there is none."""
-    parts = (".fai", ".gzi") if _is_gzip(path) else (".fai",)
-    beside = [Path(f"{path}{part}") for part in parts]
-    about = path.stat()
-    identity = f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
-    digest = hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxepi" / "fasta_index" / digest
-    cached = [cache / f"genome.fa{part}" for part in parts]
-    candidates = [beside] if _usable(beside, path) else []
-    candidates += [cached] if all(place.is_file() for place in cached) else []
-    for places in candidates:
-        try:
-            fasta = _open_fasta(path, places[0], places[-1])
-            if _fits(fasta.faidx):
-                return fasta
-        except Exception:  # the index is built anew; if the file itself is wrong, that tells it
-            continue
-    places = _build_index(path, beside, cached)
-    return _open_fasta(path, places[0], places[-1])
-
-
-def _fits(faidx: Any) -> bool:
-    """Whether headers lie where the index of a pyfaidx object says: the right name, ended right before the sequence.
-
-    All of them are looked at, or 1,000 of a file with more; and behind the last contig there is nothing but blanks.
-    """
-    records = list(faidx.index.items())
-    if not records:
-        return False
-    for i in np.unique(np.linspace(0, len(records) - 1, _HEADERS_CHECKED, dtype=np.int64)):
-        name, record = records[i]
-        before = _read_at(faidx, record.prev_bend, record.offset - record.prev_bend)
-        *earlier, header = before.splitlines() if before.endswith(b"\n") else [b""]
-        named = header[:1] == b">" and header[1:].split()[:1] == [name.encode()]
-        if not named or any(line.strip() and not line.startswith(b";") for line in earlier):
-            return False
-    last = records[-1][1]
-    end = last.bend - (last.lenb - last.lenc)  # without the line end, which the last line may lack
-    if last.rlen and not _read_at(faidx, end - 1, 1).strip():
-        return False
-    return not _read_at(faidx, end, 1 << 16).strip()
-
-
-def _read_at(faidx: Any, start: int, size: int) -> bytes:
-    """Bytes of a file that pyfaidx has open, counted without compression."""
-    blocks = getattr(faidx, "gzi_index", None)
-    if blocks is None:
-        faidx.file.seek(start)
-        return faidx.file.read(max(size, 0))
-    from Bio import bgzf
-
-    block = blocks[max(bisect.bisect_right(blocks, start, key=lambda block: block.ustart) - 1, 0)]
-    faidx.file.seek(bgzf.make_virtual_offset(block.cstart, start - block.ustart))
-    return faidx.file.read(max(size, 0))
-
-
-def _usable(places: list[Path], path: Path) -> bool:
-    return all(place.is_file() and place.stat().st_mtime >= path.stat().st_mtime for place in places)
-
-
-def _build_index(path: Path, beside: list[Path], cached: list[Path]) -> list[Path]:
-    """Builds in a temporary place and moves the result beside the file, or into the cache where that is forbidden."""
-    with tempfile.TemporaryDirectory(prefix="jaxepi_fasta_") as folder:
-        built = [Path(folder) / place.name for place in cached]
-        _open_fasta(path, built[0], built[-1]).close()
-        for places in (beside, cached):
-            try:
-                places[0].parent.mkdir(parents=True, exist_ok=True)
-                for source, place in zip(built, places, strict=True):
-                    with replacing(place) as partial:
-                        shutil.copyfile(source, partial)
-                return places
-            except OSError as problem:
-                reason = problem
-    raise JaxepiError(
-        f"{path} has no index, and one can be written neither beside it nor to {cached[0].parent} ({reason}): "
-        f"run `samtools faidx {path}` where you may write, or set XDG_CACHE_HOME."
-    )
-
-
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"

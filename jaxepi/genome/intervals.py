@@ -15,7 +15,7 @@ import numpy as np
 
 EDGE_MODES = ("half-open", "closed")
 _TEXT = re.compile(r"(\S+):([0-9][0-9,]*)-([0-9][0-9,]*)")
-_LONGEST = 1 << 40  # bp; more is no position of any genome
+LONGEST = 1 << 40  # bp; more is no position of any genome
 
 
 class Interval(NamedTuple):
@@ -43,9 +43,20 @@ def parse_interval(text: str) -> Interval:
     match = _TEXT.fullmatch(text.strip())
     if match is not None:
         start, end = (int(digits.replace(",", "")) for digits in match.groups()[1:])
-        if start < end <= _LONGEST:
+        if start < end <= LONGEST:
             return Interval(match[1], start, end)
     raise ValueError(f"{text!r} is no region chrom:start-end (0-based, start below end)")
+
+
+def parse_position(text: str) -> int:
+    """A position, or a length in bp, as tables hold it: digits only.
+
+    Raises:
+        ValueError: if it is none, or beyond any chromosome.
+    """
+    if not (text.isascii() and text.isdigit()) or (position := int(text)) > LONGEST:
+        raise ValueError(f"{text[:40]!r} should be a whole number from 0")
+    return position
 
 
 def make_interval(chrom: str, start: str, end: str) -> Interval:
@@ -57,7 +68,7 @@ def make_interval(chrom: str, start: str, end: str) -> Interval:
     for cell in (start, end):
         if not (cell.removeprefix("-").isascii() and cell.removeprefix("-").isdigit()):
             raise ValueError(f"{start!r} and {end!r} should be whole numbers, start and end")
-    if not chrom or not 0 <= int(start) < int(end) <= _LONGEST:
+    if not chrom or not 0 <= int(start) < int(end) <= LONGEST:
         raise ValueError(f"{chrom}:{start}-{end} is no interval: a name and 0 <= start < end were expected")
     return Interval(chrom, int(start), int(end))
 

@@ -64,8 +64,12 @@ def read_lines(path: Path, what: str = "a text file") -> Iterator[tuple[int, str
         number = 0
         try:
             for number, raw in enumerate(file, 1):
-                line = raw.removeprefix(BOM) if number == 1 else raw
-                yield number, line.decode("utf-8").rstrip("\r\n")
+                line = (raw.removeprefix(BOM) if number == 1 else raw).decode("utf-8").rstrip("\r\n")
+                if "\r" in line:
+                    raise JaxepiError(
+                        f"{path} line {number} has a carriage return inside: lines were expected to end with LF or CRLF"
+                    )
+                yield number, line
         except UnicodeDecodeError as error:
             raise JaxepiError(f"{path} line {number} is no text ({error.reason}): {what} was expected") from error
         except UNREADABLE as error:

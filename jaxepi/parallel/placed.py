@@ -24,8 +24,12 @@ class PlacedModel:
         """Args beyond the attributes: `precision` of float32 products and `device`, as in `jaxepi.load`.
 
         Raises:
-          JaxepiError: there is no such device.
+          JaxepiError: there is no such device or precision.
         """
+        try:
+            jax.default_matmul_precision(precision)
+        except (TypeError, ValueError) as problem:
+            raise JaxepiError(f"There is no precision {precision!r} of products: {problem}.") from problem
         self.model = model
         self.source = source
         model.eval()

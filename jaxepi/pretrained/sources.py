@@ -58,8 +58,8 @@ class Released:
     unsure: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def path_of(source: Any) -> Path:
-    """The path that a user gave, `~` expanded.
+def path_of(source: Any, what: str = "weights", expected: str = "a path or a mapping of arrays") -> Path:
+    """The path that a user gave, `~` expanded; `what` it is of and what was `expected` are for the sentence.
 
     Raises:
       JaxepiError: it is no path.
@@ -67,7 +67,7 @@ def path_of(source: Any) -> Path:
     if isinstance(source, str | os.PathLike) and isinstance(text := os.fspath(source), str) and text:
         return Path(text).expanduser() if text.startswith("~") else Path(text)
     given = "an empty text" if source == "" else f"a {type(source).__name__}"
-    raise JaxepiError(f"{given.capitalize()} was given as weights, but a path or a mapping of arrays was expected.")
+    raise JaxepiError(f"{given.capitalize()} was given as {what}, but {expected} was expected.")
 
 
 def read_source(source: Source, wrappers: Sequence[str]) -> Released:

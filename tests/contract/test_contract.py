@@ -10,10 +10,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyfaidx
 import pytest
+from Bio.Seq import Seq
 from flax import nnx
 
 import jaxepi
+from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.step import make_evaluate_step
 from jaxepi.metrics.base import merge_metrics
 from jaxepi.optimizer_config import OptimizerConfig
@@ -22,7 +25,8 @@ from jaxepi.predictor import Predictor
 from jaxepi.pretrained.table import weights_digest
 from jaxepi.registry import SYSTEMS, get_system, known_systems, task_of
 from jaxepi.released import load_released
-from jaxepi.task import PLACES, predicted
+from jaxepi.sequence import decode, one_hot
+from jaxepi.task import PLACES, featured, predicted
 from jaxepi.train.state import make_steps
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -151,17 +155,86 @@ def test_a_prediction_does_not_depend_on_the_batch(case):
     np.testing.assert_allclose(case.predict(case.toy.records, 3), whole, rtol=1e-4, atol=1e-5)
 
 
-def test_what_a_user_gives_is_predicted_like_records(case):
-    """`accept` and `expand` make the inputs that `prepare` makes of records."""
+def what_a_user_gives(case):
+    """The toy's records as arguments of `Predictor.predict`: the first one, and those by name."""
     batch = case.task.collate(case.toy.records)
     inputs, _ = jax.jit(lambda b: case.task.prepare(b, jax.random.key(0), False))(batch)
     given = {name: np.asarray(batch[name]) for name in case.task.further if name in batch}
     if "distance" in given:
         missing = given["distance"] == 65535
         given = {name: np.where(missing, np.nan, array.astype(np.float32)) for name, array in given.items()}
-    x = np.asarray(batch["sequence"]) if "sequence" in batch else jax.device_get(inputs)
+    return (np.asarray(batch["sequence"]) if "sequence" in batch else jax.device_get(inputs)), given
+
+
+def test_what_a_user_gives_is_predicted_like_records(case):
+    """`accept` and `expand` make the inputs that `prepare` makes of records."""
+    x, given = what_a_user_gives(case)
     values = case.predictor.predict(x, batch_size=8, **given)
     np.testing.assert_allclose(values, case.predict(case.toy.records), rtol=1e-4, atol=1e-5)
+
+
+def test_features_are_what_the_head_reads(case):
+    x, given = what_a_user_gives(case)
+    found = case.predictor.features(x, batch_size=8, **given)
+    assert found.ndim == 3 and found.shape[0] == 8 and found.dtype == np.float32 and np.ptp(found, axis=0).max() > 0
+    if case.system.name in TOY:  # that records become the same inputs is tested above
+        records = [part for _, part in case.predictor.over(case.toy.records, case.task, featured, 8)]
+        np.testing.assert_allclose(found, np.concatenate(records), rtol=1e-4, atol=1e-5)
+        assert case.predictor.features([]).shape == (0, *found.shape[1:])
+
+
+def test_sequences_in_every_form_that_notebooks_have(case, tmp_path):
+    if case.task.window is None:
+        pytest.skip("it reads no sequence")
+    x, given = what_a_user_gives(case)
+    x = np.minimum(x, 3)  # of an N a one-hot array says what its maker wants
+    texts = [decode(row) for row in x]
+    (tmp_path / "g.fa").write_text("".join(f">{number}\n{text}\n" for number, text in enumerate(texts)))
+    file, hot = pyfaidx.Fasta(str(tmp_path / "g.fa")), one_hot(x)
+    expected = case.predictor.predict(x, batch_size=8, **given)
+    for form in (
+        texts, tuple(texts), (text for text in texts), [text.encode() for text in texts], [*map(Seq, texts)],
+        [file[str(number)][:] for number in range(8)], np.array(texts), np.array(texts, "S"), np.array(texts, object),
+        x.astype(np.int64), x.tolist(), hot, hot.astype(np.int8), hot.astype(bool), jnp.asarray(hot),
+    ):  # fmt: skip
+        np.testing.assert_allclose(case.predictor.predict(form, batch_size=8, **given), expected, atol=1e-5)
+    ragged = [f"A{text}C" for text in texts]
+    np.testing.assert_array_equal(case.predictor.predict(ragged, 8, pad="N", **given), expected)
+    with pytest.raises(JaxepiError, match="channels before its bases"):
+        case.predictor.predict(np.swapaxes(hot, 1, 2), **given)
+    with pytest.raises(JaxepiError, match="Sequence 0 has .*pad="):
+        case.predictor.predict(ragged, **given)
+
+
+def test_a_notebook_is_told_what_is_wrong(case, tmp_path):
+    x, given = what_a_user_gives(case)
+    told = repr(case.predictor)
+    assert case.system.name in told and str(case.task.grid) in told and case.task.tracks[0] in told
+    for name in ("predict", "features"):
+        method = getattr(case.predictor, name)
+        for size in (0, "8", 2.5, True, None):
+            with pytest.raises(JaxepiError, match="batch_size is .* but must be a whole number of at least 1"):
+                method(x, batch_size=size, **given)
+        with pytest.raises(JaxepiError, match=r"takes no input 'batchsize' \(did you mean 'batch_size'\?\)"):
+            method(x, batchsize=8, **given)
+        for wrong in (3, object(), "ACGT!" * 1000):
+            with pytest.raises(JaxepiError):
+                method(wrong, **given)
+    for tracks in ([*case.task.tracks, "more"], [], [3] * len(case.task.tracks)):
+        with pytest.raises(JaxepiError, match=rf"but the model predicts {len(case.task.tracks)} tracks"):
+            jaxepi.export(case.model, tmp_path / "out.npz", tracks=tracks)
+    assert not list(tmp_path.iterdir())
+    for source in (123, None, ["a"], b"a", 1.5, ""):
+        with pytest.raises(JaxepiError, match="was given as weights, but a path or a mapping of arrays was expected"):
+            jaxepi.from_pretrained(case.system.name, source) if source is not None else jaxepi.from_pretrained(source)
+
+
+def test_an_exported_file_is_recognised(case, tmp_path):
+    path = tmp_path / "out.npz"
+    jaxepi.export(case.model, path, tracks=case.task.tracks)
+    loaded = jaxepi.load(path)
+    assert loaded.system is case.system and loaded.tracks == case.task.tracks and loaded.grid == case.task.grid
+    assert loaded.digest() == weights_digest(case.model)
 
 
 def test_export_and_import_are_bit_equal(case, tmp_path):

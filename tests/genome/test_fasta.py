@@ -9,6 +9,7 @@ import pytest
 from jaxepi import sequence
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.fasta import Genome
+from jaxepi.genome.text_files import BOM
 
 TEXT = ">chr1 first\nACGTACGTAC\nGTNNacgt\n>chr2\nRYGG\n"
 
@@ -87,7 +88,7 @@ def test_a_folder_without_permission_gets_its_index_in_the_cache(fasta, tmp_path
     assert Genome(fasta).codes("chr2").size == 4
     assert not Path(f"{fasta}.fai").exists()
     assert len(list((tmp_path / "cache").rglob("*.fai"))) == 1
-    monkeypatch.setattr("jaxepi.genome.fasta._build_index", None)  # the second time it is there
+    monkeypatch.setattr("jaxepi.genome.fasta_index._build_index", None)  # the second time it is there
     assert Genome(fasta).codes("chr2").size == 4
 
 
@@ -106,7 +107,7 @@ def refuse_writing(monkeypatch, where) -> None:
             raise PermissionError(13, "Permission denied")
         Path(place).write_bytes(Path(source).read_bytes())
 
-    monkeypatch.setattr("jaxepi.genome.fasta.shutil.copyfile", copy)
+    monkeypatch.setattr("jaxepi.genome.fasta_index.shutil.copyfile", copy)
 
 
 def test_it_can_be_sent_to_another_process(fasta):
@@ -165,7 +166,7 @@ def test_a_right_index_is_left_alone(tmp_path, monkeypatch):
             place.unlink()
         lengths = Genome(tmp_path / "g.fa").lengths
         with monkeypatch.context() as patch:
-            patch.setattr("jaxepi.genome.fasta._build_index", None)
+            patch.setattr("jaxepi.genome.fasta_index._build_index", None)
             assert Genome(tmp_path / "g.fa").lengths == lengths
 
 
@@ -218,7 +219,60 @@ def test_damaged_block_gzip_is_one_sentence(tmp_path, damage, indexed):
     assert "\n" not in str(caught.value)
 
 
-def test_a_byte_order_mark_is_told(tmp_path):
-    (tmp_path / "g.fa").write_bytes(b"\xef\xbb\xbf>a\nACGT\n")
-    with pytest.raises(JaxepiError, match=r"g\.fa begins with a byte order mark: remove"):
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("text", [LONG, LONG.replace("\n", "\r\n"), ">a\n\n>b\nAC", "; comment\n" + LONG])
+def test_a_byte_order_mark_changes_nothing(tmp_path, text, packed, monkeypatch):
+    found = []
+    for mark in (b"", BOM):
+        path = tmp_path / f"g{len(mark)}.fa"
+        path.write_bytes(mark + text.encode())
+        if packed:
+            pytest.importorskip("pysam").tabix_compress(str(path), f"{path}.gz")
+            path = tmp_path / f"g{len(mark)}.fa.gz"
+        genome = Genome(path)
+        found.append({name: sequence.decode(genome.codes(name)) for name in genome.names})
+        with monkeypatch.context() as patch:
+            patch.setattr("jaxepi.genome.fasta_index._build_index", None)  # the index that was made fits
+            assert Genome(path).lengths == genome.lengths
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (">a\nACGT\r\nACGTA\nACGT\r\n>b\nAC\n", 3),
+        (">a\nACGT\r\nACGT\n>b\nAC\n", 3),
+        (">a\nACGT\nACGTA\n", 3),
+        (">a\nACGT\nAC\nACGT\n", 4),
+        (">a\nACGT\n\nACGT\n", 4),
+        (">a\n\nACGT\n", 3),
+    ],
+)
+def test_lines_by_which_bases_cannot_be_counted_are_told(tmp_path, text, line):
+    (tmp_path / "g.fa").write_bytes(text.encode())
+    with pytest.raises(JaxepiError, match=rf"g\.fa line {line}: the lines of record a differ in length or in how they"):
         Genome(tmp_path / "g.fa")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"ACGT\n>a\nAC\n", "line 1 is no FASTA: a header"),
+        (b">a\nAC\n> \nAC\n", "line 3 is a header without a name"),
+        (b">\xff\xfe\nAC\n", "line 1 is a header without a name"),
+        (b">a\nAC\n>a x\nAC\n", "cannot be read as FASTA .Duplicate key"),
+    ],
+)
+def test_what_is_no_fasta_is_named_with_its_line(tmp_path, text, sentence):
+    (tmp_path / "g.fa").write_bytes(text)
+    with pytest.raises(JaxepiError, match=rf"g\.fa {sentence}"):
+        Genome(tmp_path / "g.fa")
+
+
+def test_counts_of_what_was_read(tmp_path):
+    (tmp_path / "g.fa").write_text(">a\nACGTRYNN\n")
+    genome = Genome(tmp_path / "g.fa")
+    genome.codes("a", 0, 5)
+    assert genome.take_counts() == (5, 1) and genome.take_counts() == (0, 0)
+    genome.codes("a", 3, 20, pad=True)
+    assert genome.take_counts() == (5, 2)

@@ -212,6 +212,10 @@ class ChromoformerTask(Task):
         """One value a gene (B, 1, 1), see `gene_values`."""
         return gene_values(outputs, self.objective)[:, None, None]
 
+    def features(self, model: nnx.Module, inputs: Batch) -> jax.Array:
+        """One vector a gene (B, 1, bin sizes * width): `head_input`, the promoters as their contacts regulate them."""
+        return model(inputs, intermediates=True).intermediates["head_input"][:, None]
+
     def settled(self) -> dict[str, Any]:
         return dataclasses.asdict(dataclasses.replace(self.objective, marks=tuple(self.marks)))
 

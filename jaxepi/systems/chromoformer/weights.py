@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.table import TORCH_LINEAR, Entry
-from jaxepi.system import Manifest, Weights
+from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.chromoformer.model import ChromoformerConfig
 
 REGION = 40_000  # bp of a promoter and of the longest contact
@@ -159,6 +159,14 @@ def released(
     return {"marks": list(marks), "resolution": resolution, "promoter_length": promoter}, fields
 
 
+# A folder for each epigenome of Roadmap, such as E003, and in it a file for each fold, 1 to 4.
+_FILE = "{{epigenome}}/chromoformer{}-reproduction-{{epigenome}}-conf1-fold{{fold}}.pt"
+_WHERE = "https://doi.org/10.6084/m9.figshare.19424807"
+PUBLISHED = (
+    Published("Chromoformer-clf", (_FILE.format(""),), _WHERE, 5_342_672),
+    Published("Chromoformer-reg", (_FILE.format("-reg"),), _WHERE, 5_342_543, {"outputs": 1}),
+)
+
 WEIGHTS = Weights(
     wrappers=("net",),
     prefixes=(),
@@ -168,4 +176,5 @@ WEIGHTS = Weights(
     released=released,
     rename=current_name,
     noted=("bin_sizes", "empty_rows"),
+    published=PUBLISHED,
 )

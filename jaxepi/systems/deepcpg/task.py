@@ -338,6 +338,10 @@ class DeepCpGTask(Task):
         each = [heads[name].reshape(-1, head_units(name)) for name in self.outputs]
         return jnp.concatenate(each, axis=1)[:, None].astype(jnp.float32)
 
+    def features(self, model: DeepCpG, inputs: Batch) -> jax.Array:
+        """One vector a site (B, 1, F), see `DeepCpGOutputs.features`."""
+        return self.apply(model, inputs).outputs.features[:, None]
+
     def first_convolution(self, model: DeepCpG) -> tuple[np.ndarray, np.ndarray] | None:
         """See `first_filters`, which folds a normalisation in."""
         return None if model.dna is None else jax.device_get(first_filters(model.dna))

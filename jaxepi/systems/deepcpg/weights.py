@@ -17,7 +17,7 @@ from flax import nnx
 from jaxepi.layers.keras_like import NormSteps
 from jaxepi.pretrained.sources import Released, Source, path_of, read_source
 from jaxepi.pretrained.table import PREFIXES, Entry, SideBySide, Transform, strip_prefixes
-from jaxepi.system import Manifest, Weights
+from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.deepcpg import networks as networks
 from jaxepi.systems.deepcpg.keras_description import find_description, read_description, weights_in
 from jaxepi.systems.deepcpg.keras_file import write_model
@@ -309,6 +309,21 @@ def released(
     return manifest, dict(asked)
 
 
+STUDIES = {  # study and cells -> parameters, in the order of `RELEASED`
+    "Smallwood2014_serum": 4_104_466, "Smallwood2014_2i": 4_431_884, "Hou2016_HCC": 4_105_369,
+    "Hou2016_HepG2": 4_431_110, "Hou2016_mESC": 4_102_918,
+}  # fmt: skip
+PUBLISHED = tuple(
+    Published(
+        f"{study}_dna",
+        (f"{study}_dna-model_weights.h5", f"{study}_dna-model"),  # the second one describes the network, as JSON
+        "https://zenodo.org/record/1466079",
+        parameters,
+        {"network": network, "outputs": cells},
+    )
+    for (study, parameters), ((network, _), cells) in zip(STUDIES.items(), RELEASED.items(), strict=True)
+)
+
 WEIGHTS = Weights(
     wrappers=WRAPPERS,
     prefixes=("model_weights/",),
@@ -325,4 +340,5 @@ WEIGHTS = Weights(
     open=open_source,
     write=lambda model, path, notes: write_model(model, path, table(model.config), notes),
     noted=NOTED,
+    published=PUBLISHED,
 )

@@ -133,6 +133,10 @@ class MelodyTask(Task):
         """Methylation (B, L, K) in [0, 1]; only that of CpG letters was ever trained."""
         return jax.nn.sigmoid(outputs.logits)
 
+    def features(self, model: nnx.Module, inputs: Batch) -> jax.Array:
+        """The trunk (B, L, width), which all three heads read."""
+        return model(inputs["x"], intermediates=True).intermediates["trunk"]
+
     def loss(self, outputs: MelodyOutputs, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Mean track loss + count_weight · CpG-count loss + average_weight · regional-mean loss."""
         per_track = self.track_losses(outputs.logits, targets)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.sources import Released
 from jaxepi.pretrained.table import IDENTITY, TORCH_CONV1D, Entry
-from jaxepi.system import Manifest, Weights
+from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.melody.model import FACTORS, STRIDES, MelodyConfig
 
 WINDOW = 10_000  # bp that the released models were trained on
@@ -111,6 +111,10 @@ def published_tracks(config: MelodyConfig, content: Released) -> Sequence[str] |
     return ATLAS_TRACKS if config.tracks == len(ATLAS_TRACKS) and "step" in content.beside else None
 
 
+PUBLISHED = Published(
+    "Melody-MT-39", ("Melody-MT-39.pth",), "https://github.com/FakeEnd/Melody", 40_285_525, tracks=ATLAS_TRACKS
+)
+
 WEIGHTS = Weights(
     wrappers=("model_state_dict", "state_dict"),
     prefixes=(),
@@ -119,4 +123,5 @@ WEIGHTS = Weights(
     table=table,
     released=released,
     named=published_tracks,
+    published=(PUBLISHED,),
 )

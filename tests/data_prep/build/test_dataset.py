@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from data_prep.build import dataset
 from data_prep.build.dataset import file_digest
 from data_prep.build.folder import BuildFolder
+from data_prep.build.recipe import Tally
 from jaxepi.errors import JaxepiError
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +54,16 @@ def test_the_directory(built):
     assert manifest["kind"] == manifest["system"] == "melody" and manifest["value_dtype"] == "float32"
     assert [entry["role"] for entry in manifest["inputs"]] == ["fasta", "track track0", "track track1", "track track2"]
     assert not list(out.parent.glob("*.tmp-*"))
+
+
+def test_counts_that_came_later_leave_fingerprints_as_they_were():
+    def fingerprint(**counts):
+        tally = Tally()
+        tally.add(records=3, **counts)
+        recipe = SimpleNamespace(name="melody", manifest=lambda made: {"splits": {"train": dict(made["train"].sums)}})
+        return dataset._manifest(recipe, {}, [], {"train": tally}, {"train": 1})["fingerprint"]
+
+    assert fingerprint() == fingerprint(bases_read=9, ambiguous_bases=2) != fingerprint(n_bases=1)
 
 
 def test_the_same_bytes_for_one_process_and_two(world, built, prepare, monkeypatch):

@@ -185,3 +185,17 @@ def test_random_bases_do_not_depend_on_the_blocks(rng, tmp_path, tools, monkeypa
     for key in made[0]:
         np.testing.assert_array_equal(made[0][key], made[1][key])
         assert made[0][key].max() < 4
+
+
+def test_ambiguity_codes_are_counted_once_a_block(tmp_path):
+    cells = Cells(tmp_path, np.random.default_rng(0), lengths={"chr1": 300})
+    (tmp_path / "g.fa").write_text(">chr1\n" + "ACRTNACGYT" * 30 + "\n")
+    sequences = Sequences([tmp_path / "g.fa"])
+    sites = np.array([50, 53, 80], np.int32)
+    recipe = DeepCpGRecipe(cells.store, sequences, {"test": SiteTable({"chr1": sites})}, Layout(11, 0))
+    (block,) = recipe.blocks()["test"]
+    for _ in range(2):
+        tally = recipe.make_block(block).tally
+        assert (tally.sums["bases_read"], tally.sums["ambiguous_bases"]) == (43, 8)  # 44 to 86
+    without = DeepCpGRecipe(cells.store, None, {"test": SiteTable({"chr1": sites})}, Layout(0, 4))
+    assert without.make_block(block).tally.sums["ambiguous_bases"] == 0

@@ -1,6 +1,7 @@
 """Records against the golden arrays of the original's reader, and against plain per-base reading of random BigWigs."""
 
 import json
+import pickle
 
 import numpy as np
 import pyBigWig
@@ -8,7 +9,7 @@ import pytest
 
 from data_prep.melody.recipe import MelodyRecipe, Sites, longest_read, read_sites
 from data_prep.sources import regions
-from data_prep.sources.genome import Genome
+from data_prep.sources.genome import Genome, ambiguity_note
 from data_prep.sources.tracks import TrackFile, TrackReader
 from jaxepi.genome.intervals import Interval
 from jaxepi.sequence import encode, is_cpg, one_hot
@@ -132,6 +133,24 @@ def test_dyads_both_does_not_depend_on_where_the_window_ends(tools, tmp_path):
     (_, first), (_, second) = recipe.make_block(recipe.blocks()["train"][0]).records
     assert first["position"].tolist() == [4, 14] and first["width"].tolist() == [2, 1]
     assert second["position"].tolist() == [0, 9] and second["width"].tolist() == [1, 2]
+
+
+def test_ambiguity_codes_are_counted_wherever_the_block_is_made(tools, tmp_path):
+    (tmp_path / "g.fa").write_text(">chrA\n" + "ACRTNACGYT" * 4 + "\n")
+    place = (np.array([5]), np.array([6]), np.array([0.5]))
+    path = tools.write_bigwig(tmp_path / "t.bw", {"chrA": 40}, {"chrA": place})
+    windows = {"train": regions.make_windows([("chrA", 0), ("chrA", 20)])}
+    recipe = MelodyRecipe(Genome(tmp_path / "g.fa"), TrackReader([TrackFile("t", path)]), windows, 10)
+    recipe.genome.codes("chrA", 0, 40)  # counts for no block
+    (block,) = recipe.blocks()["train"]
+    tallies = [made.make_block(block).tally for made in (recipe, recipe, pickle.loads(pickle.dumps(recipe)))]
+    for tally in tallies:
+        # the two windows are read at once, with a base behind them
+        assert (tally.sums["n_bases"], tally.sums["bases_read"], tally.sums["ambiguous_bases"]) == (6, 31, 6)
+    counts = recipe.manifest({"train": tallies[0]})["splits"]["train"]
+    assert counts["ambiguous_bases"] == 6
+    assert ambiguity_note(counts) == " (6 of 31 bases read are ambiguity codes, taken as N)"
+    assert ambiguity_note({"n_bases": 3}) == ambiguity_note(counts | {"ambiguous_bases": 0}) == ""
 
 
 def test_counts_of_the_manifest(world, tools, prepare):

@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_one_sentence(predictor):
     with pytest.raises(JaxepiError, match="predicts genes: give records of a dataset"):
         predictor.predict(np.zeros((1, 2000, 4), np.float32))
     with pytest.raises(
-        JaxepiError, match="takes no input 'cell'; beside the first argument and batch_size it takes no"
+        JaxepiError, match="takes no input 'cell'; beside the first argument it takes batch_size, pad, progress"
     ):
         predictor.predict({}, cell=1)
     with pytest.raises(JaxepiError, match="interaction_masks is missing"):

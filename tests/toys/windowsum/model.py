@@ -25,6 +25,10 @@ class WindowSum(nnx.Module):
         self.words = conv1d(4, config.width, 3, rngs=rngs)
         self.head = nnx.Linear(config.width, config.tracks, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def trunk(self, x: jax.Array) -> jax.Array:
+        """How often each kind of word occurs in each bin (B, T, width)."""
         found = nnx.relu(self.words(x))
-        return self.head(found.reshape(len(x), -1, self.config.bin, self.config.width).mean(axis=2))
+        return found.reshape(len(x), -1, self.config.bin, self.config.width).mean(axis=2)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.head(self.trunk(x))

@@ -70,6 +70,9 @@ class WindowSumTask(Task):
     def values(self, outputs):
         return nnx.sigmoid(outputs)
 
+    def features(self, model, inputs):
+        return model.trunk(inputs["x"])
+
     def loss(self, outputs, targets):
         entropy = cross_entropy(outputs, targets["target"], targets["mask"])
         return entropy, {"entropy": entropy}
