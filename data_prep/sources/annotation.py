@@ -73,6 +73,8 @@ def read_gtf(
             raise JaxepiError(
                 f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected"
             ) from error
+        if cells[6] not in ("+", "-"):
+            raise JaxepiError(f"{path} line {number} has the strand {cells[6]!r}: + or - was expected")
         minus = cells[6] == "-"
         tss = Tss(harmonise(cells[0], prefix), end - 1 if minus else start, minus)
         found.setdefault(gene_name(gene, versions), []).append((start - end, tss))
