@@ -15,7 +15,7 @@ import numpy as np
 # What has to come of a change.
 REFUSED = "refused"  # one sentence; anything else is wrong
 SAME = "same"  # harmless: the result of the valid input
-EITHER = "either"  # one sentence or the result of the valid input, such as for a bit that nobody reads
+EITHER = "either"  # one sentence, a warning, or the result of the valid input, such as for a bit that nobody reads
 UNPROTECTED = "unprotected"  # the format has no checksum there: whatever is read, but no traceback
 
 _FOREIGN = {

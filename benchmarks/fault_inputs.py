@@ -1,7 +1,7 @@
 """Malformed inputs at every door: each must be told in one sentence, or change nothing.
 
-A case is a small valid input with one change that the seed draws; `fault_prep`, `fault_models` and `fault_weights` list
-them. It ends in a sentence (a `JaxepiError`, or exit status 2 with one line), a traceback, or a result, which is silent unless
+A case is a small valid input with one change that the seed draws, listed in `fault_prep`, `fault_models` and
+`fault_weights`. It ends in a sentence (a `JaxepiError`, or exit status 2 with one line), a traceback, or a result, which is silent unless
 the change is a harmless one and the result that of the valid input. Cases run in a process of their own, so that one
 that ends the process, or never ends, is counted too.
 """
@@ -35,6 +35,7 @@ from jaxepi.errors import JaxepiError
 
 LONGEST = 300  # seconds that a case may take
 _COUNTS = ("tried", "sentences", "tracebacks", "silent", "accepted", "refused")
+_TELLS = re.compile(r"^warning: |left out$", re.MULTILINE)  # a line about input that was passed over
 _NAMES_SOMETHING = re.compile(r"[/'\"\d]|--|config")  # a sentence without any of these names neither file nor value
 
 
@@ -184,7 +185,8 @@ class Campaign:
             return Outcome("tracebacks", f"{type(problem).__name__}: {problem} [{last}]")
         if "Traceback (most recent call last)" in printed():
             return Outcome("tracebacks", printed()[-600:])
-        if change.outcome == UNPROTECTED or (change.outcome in (SAME, EITHER) and result == expected):
+        told = change.outcome == EITHER and _TELLS.search(printed())
+        if change.outcome == UNPROTECTED or told or (change.outcome in (SAME, EITHER) and result == expected):
             return Outcome("accepted", "")
         return Outcome("silent", "another result" if change.outcome != REFUSED else "a result")
 
@@ -198,8 +200,8 @@ class Campaign:
 
     @contextlib.contextmanager
     def _case(self, door: Door) -> Iterator[Case]:
-        """A folder with copies of the files of a door, always of the same name, as results tell paths."""
-        folder = self.base.parent / "case"
+        """A folder with copies of the files of a door, always of the same name in a process, as results tell paths."""
+        folder = self.base.parent / f"case{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         for source, place in door.files:
             copied(self.base / source, folder / place)

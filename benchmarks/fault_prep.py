@@ -11,6 +11,7 @@ from fault_changes import (
     EITHER,
     REFUSED,
     SAME,
+    UNPROTECTED,
     WRONG_NUMBERS,
     WRONG_PLACES,
     Case,
@@ -109,7 +110,8 @@ def bigwig(file: str, *, values: bool = True) -> list[Change]:
     """What may be wrong with a BigWig file; `values` for shares of methylated reads, else for read depth."""
     wrong = {"infinite": np.inf, "negative": -0.5} | ({"percent": 87.0, "above one": 1.25} if values else {})
     changes = [*damage(file), on_bytes(file, "a bit of the header", EITHER, _header_bit)]
-    changes += [_rewritten(file, f"value {name}", value=value) for name, value in wrong.items()]
+    outcome = REFUSED if values else EITHER  # depth is read at genes only
+    changes += [_rewritten(file, f"value {name}", outcome, value=value) for name, value in wrong.items()]
     changes += [
         _rewritten(file, "chromosomes without chr", name=lambda chrom: chrom.removeprefix("chr")),
         _rewritten(file, "of another build", longer=100),
@@ -180,7 +182,7 @@ def _melody(enter: Callable[[Case], Any]) -> list[Door]:
         tables += damage(table.file, checked=table.file.endswith("gz"), packed=not table.file.endswith("gz"))
         tables += [*table.cells(first, WRONG_PLACES | {"end before start": None}), table.renamed_chromosomes()]
         tables += [*table.cells(0, {"unknown": "chr77"}, EITHER), *table.cells(0, {"empty": ""})]
-        tables += table.rows(twice=EITHER, blank_line=SAME)
+        tables += table.rows(twice=UNPROTECTED if table is blocks else EITHER)
     tables += regions.cells(3, {"without a split": "", "misspelt": "vaild"})
     tables += [_overlapping("regions.bed"), *text("regions.bed"), *text("blocks.csv")]
     tracks = Table("tracks.csv", ",", titles=1)
@@ -209,7 +211,7 @@ def _deepcpg(enter: Callable[[Case], Any]) -> list[Door]:
     for file, (place, value) in columns.items():
         table, zipped = Table(file), file.endswith("gz")
         plain += damage(file, checked=zipped, packed=not zipped)
-        plain += table.cells(place, {**WRONG_PLACES, "a tab too many": "5\t6", "out of order": "1"})
+        plain += table.cells(place, {**WRONG_PLACES, "a tab too many": "5\t6"})
         wrong = WRONG_NUMBERS | {"empty": "", "NaN": "nan"} | ({} if zipped else {"percent": "100"})
         plain += [*table.cells(value, wrong), table.renamed_chromosomes(), *table.rows()]
         plain += [] if zipped else text(file)
@@ -270,8 +272,8 @@ def _genes(enter: Callable[[Case], Any]) -> list[Door]:
         [
             *("--promoter-length 0", "--promoter-length 2050", "--resolution 0", "--resolution 7", "--min-score nan"),
             *("--max-neighbors -1", "--max-pcre-length 0", "--max-depth 0", "--max-depth nan", "--sum-dtype uint7"),
-            *("--folds papr", "--folds 1=chr1", "--folds 1=chr1 2=chr1 3=chr3 4=chr4", "--folds 5=chr1 2=chr2"),
-            *("--folds 1=chr1 2=chr2 3=chr3 4=chr9", "--folds balancd", "--biotype protein", "--whole-scores some"),
+            *("--folds papr", "--folds 1=chr1 2=chr1 3=chr3 4=chr4", "--folds 5=chr1 2=chr2"),
+            *("--folds balancd", "--biotype protein", "--whole-scores some"),
             *("--score-column scor", "--contacts-direction left", "--depth K4={folder}/no.bw", "--depth K4", "--depth"),
             *("--depth K4={folder}/K4.bw K4={folder}/K27.bw", "--hic {folder}", "--hic-bin 5", "--marks a b"),
             *("--metadata {folder}/e.csv", "--npy-dir {folder}", "--tss {folder}/genes.gtf", "--gene-versions cut"),
@@ -280,8 +282,9 @@ def _genes(enter: Callable[[Case], Any]) -> list[Door]:
             *("--tss-fragments {folder}/genes.gtf", *RUNNING, *OUT[1:]),
         ]
     )  # fmt: skip
+    plain += options(["--folds 1=chr1", "--folds 1=chr1 2=chr2 3=chr3 4=chr9"], EITHER)
     tss, marks = Table("tss.tsv", titles=1), Table("marks.csv", ",", titles=1)
-    files = [*tss.rows(twice=SAME), *tss.cells(2, WRONG_PLACES), *tss.cells(3, {"strand x": "x", "empty": ""})]
+    files = [*tss.rows(twice=SAME), *tss.cells(2, WRONG_PLACES, EITHER), *tss.cells(3, {"strand x": "x", "empty": ""})]
     files += [tss.renamed_chromosomes(), *tss.cells(0, {"empty": ""}), *tss.cells(1, {"empty": ""}), *marks.rows()]
     files += [
         *text("tss.tsv"),
@@ -291,6 +294,9 @@ def _genes(enter: Callable[[Case], Any]) -> list[Door]:
     ]
     files += [*damage("tss.tsv", checked=False, packed=True), *damage("list.txt", checked=False, packed=True)]
     files += [*damage("hic/chr1.npy", checked=False), *damage("hic/chr2.txt", checked=False, packed=True)]
+    files = [
+        Change(c.name, EITHER, c.apply) if c.name in ("hic/chr1.npy: gone", "hic/chr2.txt: gone") else c for c in files
+    ]
     files += _arrays("hic/chr1.npy", "not square", "negative shape") + text("hic/chr2.txt")
     files += Table("hic/chr2.txt", " ").cells(2, {"text": "abc", "empty": "", "one more": "1 2"})
     metadata, sizes = Table("metadata.csv", ",", titles=1), Table("sizes.txt")

@@ -258,7 +258,7 @@ def _hdf5_edits(file: str) -> list[Change]:
             "a tensor elsewhere", REFUSED, lambda content, name: replaced(content, name, h5py.ExternalLink("x", "/a"))
         ),
         edit("a tensor is a link", REFUSED, lambda content, name: replaced(content, name, h5py.SoftLink("/nowhere"))),
-        edit("no layers", REFUSED, lambda content, _: content["model_weights"].attrs.__delitem__("layer_names")),
+        edit("no layers", EITHER, lambda content, _: content["model_weights"].attrs.__delitem__("layer_names")),
         edit("unknown layers", REFUSED, lambda content, _: attribute(content, "layer_names", np.array([b"a", b"b"]))),
         edit("layers of a number", REFUSED, lambda content, _: attribute(content, "layer_names", 7)),
         edit("no description", EITHER, lambda content, _: content.attrs.pop("model_config", None)),

@@ -53,7 +53,18 @@ def describe_inputs(inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def file_digest(path: Path) -> str:
-    """BLAKE2 digest of a file: all of it up to 64 MiB, else its size and 64 evenly spaced MiB, ends included."""
+    """BLAKE2 digest of a file: all of it up to 64 MiB, else its size and 64 evenly spaced MiB, ends included.
+
+    Raises:
+        JaxepiError: it cannot be read, or is none.
+    """
+    try:
+        return _digest(path)
+    except OSError as error:
+        raise JaxepiError(f"{path} cannot be read ({error.strerror}): a file was expected") from error
+
+
+def _digest(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     with path.open("rb") as file:

@@ -130,6 +130,9 @@ def read_blocks(path: Path, columns: int | None = None) -> Iterator[TextBlock]:
             end = text.rfind(b"\n") + 1 if raw else len(text)
             text, rest = text[:end], text[end:]
             if text:
+                if b"\0" in text:
+                    line = before + 1 + text.count(b"\n", 0, text.index(b"\0"))
+                    raise JaxepiError(f"{path} line {line} has a zero byte and is no text: {_WHAT} was expected")
                 if not text.endswith(b"\n"):
                     text += b"\n"
                 block = _cut(path, np.frombuffer(text, np.uint8), before, columns)

@@ -175,12 +175,14 @@ def open_prepared(path: Path) -> Dataset:
     manifest = read_manifest(path / MANIFEST)
     try:
         info = tfds.builder_from_directory(path).info
+        shards = {
+            name: list(zip(split.filenames, split.shard_lengths, strict=True)) for name, split in info.splits.items()
+        }
     except Exception as error:
         raise JaxepiError(
             f"{path}: TFDS cannot read dataset_info.json and features.json ({type(error).__name__}); delete the "
             "directory and rerun data_prep"
         ) from error
-    shards = {name: list(zip(split.filenames, split.shard_lengths, strict=True)) for name, split in info.splits.items()}
     dataset = Dataset(path, manifest, info.features, shards)
     _check_counts(dataset)
     _check_files(dataset)
