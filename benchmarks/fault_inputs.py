@@ -1,9 +1,9 @@
 """Malformed inputs at every door: each must be told in one sentence, or change nothing.
 
 A case is a small valid input with one change that the seed draws, listed in `fault_prep`, `fault_models` and
-`fault_weights`. It ends in a sentence (a `JaxepiError`, or exit status 2 with one line), a traceback, or a result, which is silent unless
-the change is a harmless one and the result that of the valid input. Cases run in a process of their own, so that one
-that ends the process, or never ends, is counted too.
+`fault_weights`. It ends in a sentence (a `JaxepiError`, or exit status 2 with one line), a traceback, or a result,
+which is silent unless the change is a harmless one and the result that of the valid input. Cases run in a process of
+their own, so that one that ends the process, or never ends, is counted too.
 """
 
 import contextlib
@@ -36,7 +36,9 @@ from jaxepi.errors import JaxepiError
 LONGEST = 300  # seconds that a case may take
 _COUNTS = ("tried", "sentences", "tracebacks", "silent", "accepted", "refused")
 _TELLS = re.compile(r"^warning: |left out$", re.MULTILINE)  # a line about input that was passed over
-_NAMES_SOMETHING = re.compile(r"[/'\"\d]|--|config")  # a sentence without any of these names neither file nor value
+_NAMES_SOMETHING = re.compile(
+    r"[/'\"\d]|--|config|given|has no|\w_\w"
+)  # a sentence without any of these names neither file nor value
 
 
 class Traceback(Exception):

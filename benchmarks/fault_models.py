@@ -6,7 +6,6 @@ from typing import Any
 import fault_worlds as worlds
 import numpy as np
 from fault_changes import (
-    EITHER,
     REFUSED,
     SAME,
     UNPROTECTED,
@@ -44,7 +43,7 @@ def _datasets(records: Enter) -> list[Door]:
         changes += [
             on_file("dataset/*.tfrecord-*", "a file more", SAME, lambda path, random: _beside(path)),
             on_file("dataset/manifest.json", "the whole folder emptied", REFUSED, lambda path, random: _emptied(path)),
-            on_file("dataset/*.tfrecord-*", "another shard in its place", REFUSED, _swapped),
+            on_file("dataset/*.tfrecord-*", "another shard in its place", UNPROTECTED, _swapped),
             on_bytes("dataset/*.tfrecord-*", "twice as long", REFUSED, lambda data, random: data + data),
             on_bytes("dataset/*.tfrecord-*", "rubbish at the end", REFUSED, lambda data, random: data + b"\0" * 40),
         ]
@@ -53,10 +52,8 @@ def _datasets(records: Enter) -> list[Door]:
     changes += [*either(entries("dataset/statistics.json")), *damage("dataset/targets.txt", checked=False)]
     changes += damage("dataset/sequences.bed", checked=False)
     changes = [
-        Change(change.name, SAME, change.apply)
-        if change.name == "dataset/sequences.bed: gone"
-        else Change(change.name, UNPROTECTED, change.apply)
-        if change.name.startswith("dataset/statistics.json: an entry")
+        Change(change.name, UNPROTECTED, change.apply)
+        if change.name.startswith(("dataset/statistics.json: an entry", "dataset/sequences.bed: gone"))
         else change
         for change in changes
         if change.name != "dataset/sequences.bed: a folder in its place"
@@ -81,18 +78,17 @@ def _swapped(path: Any, random: np.random.Generator) -> None:
 def _runs(weights: Enter) -> list[Door]:
     made = []
     for system in worlds.SYSTEMS:
-        changes = either(damage("run/best/**/*"))
-        changes += either(damage("run/checkpoints/**/*"))
+        read = "checkpoints" if system == "chromoformer" else "best"  # its report is about the last checkpoint
+        changes = either(damage("run/checkpoints/**/*"))
         changes += [
-            *damage("run/best/*/meta/metadata"),
-            *entries("run/best/*/meta/metadata"),
-            *damage("run/best/*/state/_METADATA"),
+            *damage(f"run/{read}/**/*"),
+            *damage(f"run/{read}/*/meta/metadata"),
+            *entries(f"run/{read}/*/meta/metadata"),
+            *damage(f"run/{read}/*/state/_METADATA"),
             on_file("run/log.jsonl", "the whole folder emptied", REFUSED, lambda path, random: _no_checkpoints(path)),
             *either(damage("run/log.jsonl")),
             *either(damage("run/config.json")),
         ]
-        if system == "chromoformer":  # its report is about the last checkpoint
-            changes = [Change(c.name.replace("run/best", "run/checkpoints"), EITHER, c.apply) for c in changes]
         made.append(Door("runs", system, [(f"{system}/run", "run")], "{folder}/run", weights, either(changes)))
     return made
 
@@ -141,7 +137,7 @@ def _configs(run: Enter) -> list[Door]:
         "imports nothing": b"import nothing_of_this_name\n",
         "without get_config": b"x = 1\n",
         "gives a dict": b"def get_config(variant=''):\n    return {}\n",
-        "gives an empty config": b"import ml_collections as m\ndef get_config(variant=''):\n    return m.ConfigDict()\n",
+        "gives an empty config": b"import ml_collections as m\ndef get_config(*_):\n    return m.ConfigDict()\n",
         "takes no variant": b"def get_config(one, two):\n    return 3\n",
         "leaves": b"import sys\nsys.exit(0)\n",
         "recurses": b"def get_config(variant=''):\n    return get_config(variant)\n",

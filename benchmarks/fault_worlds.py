@@ -15,6 +15,7 @@ LENGTHS = {"chr1": 16_000, "chr2": 8_000, "chr3": 8_000, "chr4": 8_000}
 LETTERS = np.frombuffer(b"ACGT", np.uint8)
 CELLS = ("cellA.tsv", "cellB.bedGraph", "cellC.cov.gz")
 MARKS = ("K4", "K27")
+COUNTS = {"train": 4, "valid": 2, "test": 1}  # records of the folder in the original Basenji layout
 SYSTEMS = ("melody", "deepcpg", "chromoformer")
 
 # The command lines of the valid inputs; {folder} is the folder of the case.
@@ -57,7 +58,10 @@ _TRAIN = (
     "--config.dataset.readers=1 --workdir={folder}/run"
 )
 TRAIN = {
-    "melody": f"train --config melody_mt:smoke --config.model.width=4 --config.steps=2 --config.optimizer.warmup_steps=1 {_TRAIN}",
+    "melody": (
+        "train --config melody_mt:smoke --config.model.width=4 --config.steps=2 --config.optimizer.warmup_steps=1 "
+        f"{_TRAIN}"
+    ),
     "deepcpg": f"train --config deepcpg_dna --config.model.hidden=8 --config.unit=step --config.steps=2 {_TRAIN}",
     "chromoformer": (
         "train --config chromoformer_clf:fold2 --config.unit=step --config.steps=2 --config.task.promoter_width=2000 "
@@ -228,11 +232,12 @@ def write_coverage(folder: Path, seed: int) -> None:
     random = np.random.default_rng(seed)
     (folder / "tfrecords").mkdir(parents=True)
     sizes = {"num_targets": 3, "seq_length": 96, "pool_width": 8, "crop_bp": 16, "target_length": 8, "seq_1hot": True}
+    sizes |= {f"{split}_seqs": count for split, count in COUNTS.items()}
     (folder / "statistics.json").write_text(json.dumps(sizes))
     rows = ["\tidentifier\tfile\tdescription", *(f"{k}\ttrack{k}\tx\ttrack number {k}" for k in range(3))]
     (folder / "targets.txt").write_text("\n".join(rows) + "\n")
     places = []
-    for split, count in (("train", 4), ("valid", 2), ("test", 1)):
+    for split, count in COUNTS.items():
         framed = b""
         for number in range(count):
             example = tf_example_pb2.Example()

@@ -79,6 +79,8 @@ class Predictor(PlacedModel):
         self.tracks = list(task.tracks if tracks is None else tracks)
         if len(self.tracks) != len(task.tracks):
             raise JaxepiError(f"{source} predicts {len(task.tracks)} tracks, but {len(self.tracks)} names were given.")
+        if not all(isinstance(name, str) for name in self.tracks):
+            raise JaxepiError(f"The names of tracks are {_short(self.tracks)}, but texts were expected.")
         self._programs: dict[Any, Callable[..., Any]] = {}
 
         def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
@@ -280,6 +282,10 @@ def load(
     path = None if isinstance(source, Mapping) else path_of(source)
     if path is not None and not os.path.exists(path):
         raise JaxepiError(f"There is no run and no file of weights at {path}.")
+    if window is not None and not (isinstance(window, int | np.integer) and window > 0):
+        raise JaxepiError(f"window is {window!r}, but a positive whole number of bp was expected.")
+    if task is not None and not hasattr(task, "keys"):
+        raise JaxepiError(f"task is {task!r}, but a mapping of fields of config.task to values was expected.")
     if dtype is not None and dtype not in DTYPES:
         raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
     if path is not None and path.is_dir():

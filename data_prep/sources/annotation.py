@@ -14,6 +14,7 @@ VERSION_MODES = ("strip", "keep")
 _ATTRIBUTE = re.compile(r'(\w+) "?([^";]*)"?')
 _TYPES = ("transcript_type", "transcript_biotype", "gene_type", "gene_biotype")
 _UNTYPED = "without one"
+_LACKS = "lacks gene_id, start or end of its transcript, or the chromosome"
 _VERSION = re.compile(r"\.\d+(?=$|_)")
 
 
@@ -62,7 +63,7 @@ def read_gtf(
             continue
         attributes = dict(_ATTRIBUTE.findall(cells[8]))
         if not attributes.get("gene_id") or not cells[0]:
-            raise JaxepiError(f"{path} line {number} has a transcript without gene_id or chromosome: GTF was expected")
+            raise JaxepiError(f"{path} line {number} {_LACKS}: GTF was expected")
         own_type = next((attributes[name] for name in _TYPES if name in attributes), None)
         if biotype not in (ALL_BIOTYPES, own_type):
             others.add(own_type or _UNTYPED)
@@ -72,7 +73,7 @@ def read_gtf(
             if not 0 <= start < end:
                 raise ValueError
         except ValueError as error:
-            raise JaxepiError(f"{path} line {number} lacks start or end of its transcript: GTF was expected") from error
+            raise JaxepiError(f"{path} line {number} {_LACKS}: GTF was expected") from error
         if cells[6] not in ("+", "-"):
             raise JaxepiError(f"{path} line {number} has the strand {cells[6]!r}: + or - was expected")
         minus = cells[6] == "-"

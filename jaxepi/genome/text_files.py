@@ -66,7 +66,7 @@ def read_lines(path: Path, what: str = "a text file") -> Iterator[tuple[int, str
             for number, raw in enumerate(file, 1):
                 line = raw.removeprefix(BOM) if number == 1 else raw
                 if b"\0" in line:
-                    raise JaxepiError(f"{path} line {number} has a zero byte and is no text: {what} was expected")
+                    raise JaxepiError(f"{path} line {number} is no text (a zero byte): {what} was expected")
                 yield number, line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise JaxepiError(f"{path} line {number} is no text ({error.reason}): {what} was expected") from error

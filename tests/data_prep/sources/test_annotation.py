@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from data_prep.sources.annotation import Tss, gene_name, read_gtf, read_tss_table
@@ -49,7 +51,7 @@ def test_table_keeps_its_order(tmp_path):
     sites = read_tss_table(path, prefix="strip")
     assert [site.position for site in sites["A"]] == [500, 100] and sites["B"] == [Tss("2", 7, True)]
     path.write_text("gene_id\tchrom\tstart\tstrand\nA\tchr1\t-500\t+\n")
-    with pytest.raises(JaxepiError, match=r"line 2 \(gene A\) has start '-500'"):
+    with pytest.raises(JaxepiError, match=r"line 2 \(gene A\) has chrom 'chr1', start '-500'"):
         read_tss_table(path)
     path.write_text("gene_id\tchrom\tstart\tstrand\n")
     with pytest.raises(JaxepiError, match="lists no start site"):
@@ -71,15 +73,29 @@ def test_transcripts_without_a_biotype_are_chosen_by_all_only(tmp_path):
     assert set(read_gtf(path)) == {"B"}
 
 
-@pytest.mark.parametrize("text", [line(0, 9, "+", "A"), line(9, 5, "+", "A"), line(1, 9, "+", "")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(line(0, 9, "+", "A"), line(9, 5, "+", "A"), line(1, 9, "+", "")),
+        line(1, 9, "+", "A").replace("gene_id", "gene") + line(1, 9, "+", "B"),
+        line(1, 9, "+", "A").partition("\t")[2].join(["\t", ""]),
+    ],
+)
 def test_transcripts_without_place_or_gene(tmp_path, text):
     (tmp_path / "a.gtf").write_text(text)
     with pytest.raises(JaxepiError, match=r"a\.gtf line 1 lacks gene_id, start or end"):
         read_gtf(tmp_path / "a.gtf")
 
 
-@pytest.mark.parametrize("row", ["\tchr1\t5\t+", "A\tchr1\t\t+", "A\tchr1\t²\t+", "A\tchr1\t5\t"])
+@pytest.mark.parametrize("strand", ["", ".", "x"])
+def test_transcripts_have_a_strand(tmp_path, strand):
+    (tmp_path / "a.gtf").write_text(line(1, 9, strand, "A"))
+    with pytest.raises(JaxepiError, match=rf"a\.gtf line 1 has the strand '{re.escape(strand)}'"):
+        read_gtf(tmp_path / "a.gtf")
+
+
+@pytest.mark.parametrize("row", ["A\t\t5\t+", "\tchr1\t5\t+", "A\tchr1\t\t+", "A\tchr1\t²\t+", "A\tchr1\t5\t"])
 def test_empty_cells_of_a_table_of_start_sites(tmp_path, row):
     (tmp_path / "t.tsv").write_text(f"gene_id\tchrom\tstart\tstrand\n{row}\n")
-    with pytest.raises(JaxepiError, match=r"t\.tsv line 2 \(gene A?\) has start"):
+    with pytest.raises(JaxepiError, match=r"t\.tsv line 2 \(gene A?\) has chrom"):
         read_tss_table(tmp_path / "t.tsv")
