@@ -37,7 +37,7 @@ LONGEST = 300  # seconds that a case may take
 _COUNTS = ("tried", "sentences", "tracebacks", "silent", "accepted", "refused")
 _TELLS = re.compile(r"^warning: |left out$", re.MULTILINE)  # a line about input that was passed over
 _NAMES_SOMETHING = re.compile(
-    r"[/'\"\d]|--|config|given|has no|\w_\w"
+    r"[/'\"\d]|--|config|given|has no|verb|\w_\w"
 )  # a sentence without any of these names neither file nor value
 
 
@@ -151,17 +151,13 @@ class Campaign:
     """Valid inputs on disk with their results, and attempts to spoil them."""
 
     def __init__(self, folder: Path, seed: int):
-        """Makes the valid inputs below `folder` unless they are there."""
+        """`folder` holds the valid inputs, made when a case asks for them, and the cases."""
         self.base, self.seed = folder / "valid", seed
         self._valid: dict[tuple[str, str], Any] = {}
-        if not (self.base / "done").exists():
-            shutil.rmtree(self.base, ignore_errors=True)
-            with _captured(self.base.parent / "cache"):
-                worlds.build(self.base, seed, _succeed)
 
     def attempt(self, door: Door, change: Change, number: int) -> Outcome:
         """Tries one change at one door; `number` makes its places its own."""
-        expected = self._expected(door) if any(c.outcome != REFUSED for c in door.changes) else None
+        expected = self._expected(door) if change.outcome in (SAME, EITHER) else None
         with self._case(door) as case:
             details = change.apply(case, np.random.default_rng([self.seed, number]))
             before = _left(case, door)
@@ -206,6 +202,10 @@ class Campaign:
         folder = self.base.parent / f"case{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         for source, place in door.files:
+            parts = Path(source).parts
+            part = f"{parts[0]}/{parts[1]}" if parts[0] in worlds.SYSTEMS else parts[0]
+            with _captured(self.base.parent / "cache"):
+                worlds.make(self.base, part, self.seed, _program)
             copied(self.base / source, folder / place)
         folder.mkdir(exist_ok=True)
         before = os.getcwd()
@@ -269,11 +269,6 @@ def _program(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> None
         raise Traceback(f"status {status}: {text[-600:]!r}")
     if status:
         raise JaxepiError(errors[0])
-
-
-def _succeed(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> None:
-    """Runs a program that must succeed."""
-    _program(main, words)
 
 
 def prepared(case: Case) -> str:

@@ -53,7 +53,9 @@ def _datasets(records: Enter) -> list[Door]:
     changes += damage("dataset/sequences.bed", checked=False)
     changes = [
         Change(change.name, UNPROTECTED, change.apply)
-        if change.name.startswith(("dataset/statistics.json: an entry", "dataset/sequences.bed: gone"))
+        if change.name.startswith(
+            ("dataset/statistics.json: an entry", "dataset/sequences.bed: gone", "dataset/tfrecords/*.tfr: gone")
+        )
         else change
         for change in changes
         if change.name != "dataset/sequences.bed: a folder in its place"
@@ -183,9 +185,7 @@ def _verbs(run: Enter) -> list[Door]:
         files = [(f"{system}/run", "run"), (f"{system}/dataset", "dataset"), *raw("genome.fa", "regions.bed")]
         changes = [words(text, REFUSED, *text.split(), "--workdir={folder}/run") for text in own]
         made.append(Door("verbs", system, files, "", run, changes))
-    loose = [
-        words(text or "nothing", REFUSED, *text.split()) for text in ("--mode", "prep melodi", "prep", "eval", "x")
-    ]
+    loose = [words(text or "nothing", REFUSED, *text.split()) for text in ("--mode", "prep melodi", "eval", "x")]
     return [*made, Door("verbs", "program", [], "", run, loose)]
 
 

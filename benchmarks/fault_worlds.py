@@ -268,23 +268,32 @@ def write_weights(folder: Path) -> None:
             jaxepi.export(model, folder / f"{name}{suffix}", tracks=task.tracks)
 
 
-def build(base: Path, seed: int, run: Callable[[Any, list[str]], object]) -> None:
-    """Makes all valid inputs below `base`, the marker `done` last.
+def make(base: Path, part: str, seed: int, run: Callable[[Any, list[str]], object]) -> None:
+    """Makes one part of the valid inputs unless it is there.
 
     Args:
-      base: folder, made here.
+      base: of all of them.
+      part: raw, coverage, weights, or dataset or run in the folder of a system.
       seed: of all that is drawn.
       run: runs the main of a program on a command line, and raises unless it succeeds.
     """
-    from data_prep.__main__ import main as prepare
-    from jaxepi.verbs.command import main
+    place = base / part
+    if place.exists():
+        return
+    if part == "raw":
+        write_raw(place, seed)
+    elif part == "coverage":
+        write_coverage(place / "folder", seed)
+    elif part == "weights":
+        write_weights(place)
+    elif place.name == "dataset":
+        from data_prep.__main__ import main as prepare
 
-    raw = base / "raw"
-    write_raw(raw, seed)
-    write_coverage(base / "coverage" / "folder", seed)
-    write_weights(base / "weights")
-    for name, command in zip(SYSTEMS, (MELODY, DEEPCPG, GENES), strict=True):
-        place = base / name
-        run(prepare, [word.replace(f"{raw}/out", str(place / "dataset")) for word in line(command, raw)])
-        run(main, line(TRAIN[name], place))
-    (base / "done").write_text(str(seed))
+        make(base, "raw", seed, run)
+        command = {"melody": MELODY, "deepcpg": DEEPCPG, "chromoformer": GENES}[place.parent.name]
+        run(prepare, [word.replace(f"{base / 'raw'}/out", str(place)) for word in line(command, base / "raw")])
+    else:
+        from jaxepi.verbs.command import main
+
+        make(base, f"{place.parent.name}/dataset", seed, run)
+        run(main, line(TRAIN[place.parent.name], place.parent))

@@ -275,13 +275,6 @@ def _check_counts(
     places: Mapping[str, Places] | None,
 ) -> None:
     """Against sequences.bed if there is one: statistics.json counts what was there before unmappable windows left."""
-    counted = {name.removesuffix("_seqs") for name, count in statistics.items() if name.endswith("_seqs") and count}
-    absent = sorted((counted | set(places or ())) - set(counts))
-    if absent:
-        raise JaxepiError(
-            f"{path / SHARDS}: there is no shard {absent[0]}-0.tfr, but {SEQUENCES} or {STATISTICS} tells of the split "
-            f"{absent[0]!r}; copy its shards from their source"
-        )
     for split, files in counts.items():
         held = sum(length for _, length in files)
         if places is not None:
