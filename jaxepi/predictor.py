@@ -282,10 +282,6 @@ def load(
     path = None if isinstance(source, Mapping) else path_of(source)
     if path is not None and not os.path.exists(path):
         raise JaxepiError(f"There is no run and no file of weights at {path}.")
-    if window is not None and not (isinstance(window, int | np.integer) and window > 0):
-        raise JaxepiError(f"window is {window!r}, but a positive whole number of bp was expected.")
-    if task is not None and not hasattr(task, "keys"):
-        raise JaxepiError(f"task is {task!r}, but a mapping of fields of config.task to values was expected.")
     if dtype is not None and dtype not in DTYPES:
         raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
     if path is not None and path.is_dir():
@@ -304,6 +300,8 @@ def load(
         if "window" in content.unsure:  # the bare model computes with any that fits, a prediction depends on it
             raise JaxepiError(content.unsure["window"])
         name, config, tracks = content.name, None, content.tracks if tracks is None else tracks
+        if task is not None and not hasattr(task, "keys"):
+            raise JaxepiError(f"task is {task!r}, but a mapping of fields of config.task to values was expected.")
         manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
         made = task_of(found, dataclasses.asdict(model.config), objective, manifest)
     if window is not None:

@@ -14,7 +14,6 @@ VERSION_MODES = ("strip", "keep")
 _ATTRIBUTE = re.compile(r'(\w+) "?([^";]*)"?')
 _TYPES = ("transcript_type", "transcript_biotype", "gene_type", "gene_biotype")
 _UNTYPED = "without one"
-_LACKS = "lacks gene_id, start or end of its transcript, or the chromosome"
 _VERSION = re.compile(r"\.\d+(?=$|_)")
 
 
@@ -62,20 +61,22 @@ def read_gtf(
         if cells[2] != "transcript":
             continue
         attributes = dict(_ATTRIBUTE.findall(cells[8]))
-        if not attributes.get("gene_id") or not cells[0]:
-            raise JaxepiError(f"{path} line {number} {_LACKS}: GTF was expected")
+        if not attributes.get("gene_id"):  # whatever its biotype: the line is cut, or no GTF
+            raise JaxepiError(f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected")
+        if cells[6] not in ("+", "-"):
+            raise JaxepiError(f"{path} line {number} has the strand {cells[6]!r}: + or - was expected")
         own_type = next((attributes[name] for name in _TYPES if name in attributes), None)
         if biotype not in (ALL_BIOTYPES, own_type):
             others.add(own_type or _UNTYPED)
             continue
         try:
             gene, start, end = attributes["gene_id"], int(cells[3]) - 1, int(cells[4])
-            if not 0 <= start < end:
+            if not gene or not 0 <= start < end:
                 raise ValueError
-        except ValueError as error:
-            raise JaxepiError(f"{path} line {number} {_LACKS}: GTF was expected") from error
-        if cells[6] not in ("+", "-"):
-            raise JaxepiError(f"{path} line {number} has the strand {cells[6]!r}: + or - was expected")
+        except (KeyError, ValueError) as error:
+            raise JaxepiError(
+                f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected"
+            ) from error
         minus = cells[6] == "-"
         tss = Tss(harmonise(cells[0], prefix), end - 1 if minus else start, minus)
         found.setdefault(gene_name(gene, versions), []).append((start - end, tss))
@@ -98,12 +99,11 @@ def read_tss_table(path: Path, prefix: str = "as-is", versions: str = "strip") -
         if (
             not (row["start"].isascii() and row["start"].isdigit())
             or not row["gene_id"]
-            or not row["chrom"]
             or row["strand"] not in ("+", "-")
         ):
             raise JaxepiError(
-                f"{path} line {number} (gene {row['gene_id']}) has chrom {row['chrom']!r}, start {row['start']!r} and "
-                f"strand {row['strand']!r}: a name, a 0-based position and + or - were expected"
+                f"{path} line {number} (gene {row['gene_id']}) has start {row['start']!r} and strand "
+                f"{row['strand']!r}: a 0-based position and + or - were expected"
             )
         tss = Tss(harmonise(row["chrom"], prefix), int(row["start"]), row["strand"] == "-")
         found.setdefault(gene_name(row["gene_id"], versions), []).append(tss)

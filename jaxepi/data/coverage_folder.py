@@ -31,7 +31,6 @@ from tqdm import tqdm
 from jaxepi.data.dataset import Dataset, Record, Split
 from jaxepi.data.tfrecord import RecordFile, frame, index_shard, stream_records
 from jaxepi.errors import JaxepiError
-from jaxepi.genome.text_files import read_lines
 from jaxepi.storage.atomic import replacing
 from jaxepi.storage.lock import hold
 
@@ -198,9 +197,11 @@ def _read_statistics(path: Path) -> dict[str, Any]:
 
 def _read_targets(path: Path, expected: int) -> dict[str, Any]:
     """The entries `tracks`, `track_descriptions` and `strand_pair` (places among the tracks) of the manifest."""
-    if not path.exists():
-        raise JaxepiError(f"{path}: this table of the tracks is missing; copy it from the dataset's source")
-    rows = list(csv.DictReader((line for _, line in read_lines(path, "a table of tracks")), delimiter="\t"))
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except FileNotFoundError:
+        raise JaxepiError(f"{path}: this table of the tracks is missing; copy it from the dataset's source") from None
     if len(rows) != expected or not all(row.get("identifier") for row in rows):
         raise JaxepiError(
             f"{path}: {len(rows)} lines were found, but {STATISTICS} tells of {expected} tracks, each a line with an "
@@ -253,7 +254,7 @@ def _read_places(path: Path, statistics: Mapping[str, Any]) -> dict[str, Places]
     length, crop = statistics["seq_length"], statistics["crop_bp"]
     before = {length: 0, length - 2 * crop: crop}
     places: dict[str, Places] = {}
-    for number, line in read_lines(path, "a BED file"):
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
             chrom, start, end, split = line.split("\t")[:4]
             shift = before[int(end) - int(start)]

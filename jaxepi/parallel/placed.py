@@ -24,9 +24,8 @@ class PlacedModel:
         """Args beyond the attributes: `precision` of float32 products and `device`, as in `jaxepi.load`.
 
         Raises:
-          JaxepiError: there is no such device or precision.
+          JaxepiError: there is no such device.
         """
-        _check_precision(precision)
         self.model = model
         self.source = source
         model.eval()
@@ -58,16 +57,6 @@ class PlacedModel:
     def digest(self) -> str:
         """A fingerprint of all weights, the same for the same bits."""
         return weights_digest(self.model)
-
-
-def _check_precision(precision: Any) -> None:
-    try:
-        with jax.default_matmul_precision(precision):
-            pass
-    except ValueError:
-        raise JaxepiError(
-            f"precision is {precision!r}, but jax knows 'default', 'high', 'highest', 'float32' and 'bfloat16'."
-        ) from None
 
 
 def _devices(asked: Any) -> list[jax.Device]:

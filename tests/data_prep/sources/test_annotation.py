@@ -51,7 +51,7 @@ def test_table_keeps_its_order(tmp_path):
     sites = read_tss_table(path, prefix="strip")
     assert [site.position for site in sites["A"]] == [500, 100] and sites["B"] == [Tss("2", 7, True)]
     path.write_text("gene_id\tchrom\tstart\tstrand\nA\tchr1\t-500\t+\n")
-    with pytest.raises(JaxepiError, match=r"line 2 \(gene A\) has chrom 'chr1', start '-500'"):
+    with pytest.raises(JaxepiError, match=r"line 2 \(gene A\) has start '-500'"):
         read_tss_table(path)
     path.write_text("gene_id\tchrom\tstart\tstrand\n")
     with pytest.raises(JaxepiError, match="lists no start site"):
@@ -78,7 +78,6 @@ def test_transcripts_without_a_biotype_are_chosen_by_all_only(tmp_path):
     [
         *(line(0, 9, "+", "A"), line(9, 5, "+", "A"), line(1, 9, "+", "")),
         line(1, 9, "+", "A").replace("gene_id", "gene") + line(1, 9, "+", "B"),
-        line(1, 9, "+", "A").partition("\t")[2].join(["\t", ""]),
     ],
 )
 def test_transcripts_without_place_or_gene(tmp_path, text):
@@ -94,8 +93,8 @@ def test_transcripts_have_a_strand(tmp_path, strand):
         read_gtf(tmp_path / "a.gtf")
 
 
-@pytest.mark.parametrize("row", ["A\t\t5\t+", "\tchr1\t5\t+", "A\tchr1\t\t+", "A\tchr1\t²\t+", "A\tchr1\t5\t"])
+@pytest.mark.parametrize("row", ["\tchr1\t5\t+", "A\tchr1\t\t+", "A\tchr1\t²\t+", "A\tchr1\t5\t"])
 def test_empty_cells_of_a_table_of_start_sites(tmp_path, row):
     (tmp_path / "t.tsv").write_text(f"gene_id\tchrom\tstart\tstrand\n{row}\n")
-    with pytest.raises(JaxepiError, match=r"t\.tsv line 2 \(gene A?\) has chrom"):
+    with pytest.raises(JaxepiError, match=r"t\.tsv line 2 \(gene A?\) has start"):
         read_tss_table(tmp_path / "t.tsv")
