@@ -1,5 +1,6 @@
 """The doors of data preparation: what is changed in the raw files and on the command lines of its programs."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def fasta(file: str) -> list[Change]:
         on_bytes(file, "one base less", REFUSED, lambda data, random: data[:-2] + b"\n"),
         on_bytes(file, "without its last contig", REFUSED, lambda data, random: data[: data.rindex(b">")]),
         on_bytes(file, "an empty header", REFUSED, lambda data, random: data.replace(b">chr3", b">")),
-        on_bytes(file, "zipped in one piece", EITHER, lambda data, random: __import__("gzip").compress(data)),
+        on_bytes(file, "zipped in one piece", EITHER, lambda data, random: gzip.compress(data)),
     ]
 
 

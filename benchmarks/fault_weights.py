@@ -212,7 +212,7 @@ def _torch_edits(file: str) -> list[Change]:
         whole("a tensor", lambda content: torch.zeros(3)),
         whole("an unknown wrapper", lambda content: {"mine": state(content)}),
         whole("a wrapper more", lambda content: {"model": {"state_dict": state(content)}}, EITHER),
-        whole("a path pickled", lambda content: content | {"where": __import__("pathlib").Path("x")}),
+        whole("a path pickled", lambda content: content | {"where": Path("x")}),
         whole("a whole module", lambda content: torch.nn.Linear(2, 2)),
         whole("empty", lambda content: {}),
         on_file(file, "of TorchScript", REFUSED, script),
