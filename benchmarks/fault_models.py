@@ -9,13 +9,16 @@ from fault_changes import (
     REFUSED,
     SAME,
     UNPROTECTED,
+    WRONG_PLACES,
     Case,
     Change,
+    Table,
     damage,
     either,
     entries,
     on_bytes,
     on_file,
+    text,
     words,
 )
 from fault_prep import Door, raw
@@ -23,15 +26,16 @@ from fault_prep import Door, raw
 Enter = Callable[[Case], Any]
 
 
-def doors(run: Enter, records: Enter, load: Enter) -> list[Door]:
+def doors(run: Enter, predict: Enter, records: Enter, load: Enter) -> list[Door]:
     """All doors but data preparation and files of weights.
 
     Args:
       run: runs the program on the words of a case.
+      predict: the same, and gives what it wrote.
       records: gives the records of the dataset in the folder `dataset` of a case as a task of the system collates them.
       load: gives what `jaxepi.load` makes of the folder that the first word names.
     """
-    return [*_datasets(records), *_runs(load), *_configs(run), *_verbs(run), *_calls()]
+    return [*_datasets(records), *_runs(load), *_configs(run), *_verbs(run), _predict(predict), *_calls()]
 
 
 def _datasets(records: Enter) -> list[Door]:
@@ -187,6 +191,19 @@ def _verbs(run: Enter) -> list[Door]:
         made.append(Door("verbs", system, files, "", run, changes))
     loose = [words(text or "nothing", REFUSED, *text.split()) for text in ("--mode", "prep melodi", "eval", "x")]
     return [*made, Door("verbs", "program", [], "", run, loose)]
+
+
+def _predict(predict: Enter) -> Door:
+    """Regions of a genome, both from files that may be damaged."""
+    regions = Table("regions.bed")
+    changes = [*damage("genome.fa.gz"), *damage("regions.bed", checked=False, packed=True), *text("regions.bed")]
+    changes += [*regions.cells(1, WRONG_PLACES | {"end before start": None}), *regions.cells(0, {"unknown": "chr77"})]
+    changes += [regions.renamed_chromosomes(), *regions.rows(twice=UNPROTECTED, short_row=REFUSED)]
+    files = [("melody/run", "run"), *raw("genome.fa.gz", "genome.fa.gz.fai", "genome.fa.gz.gzi", "regions.bed")]
+    command = (
+        "predict --workdir {folder}/run --fasta {folder}/genome.fa.gz --regions {folder}/regions.bed --out {folder}/out"
+    )
+    return Door("verbs", "predict", files, command, predict, changes)
 
 
 def _calls() -> list[Door]:

@@ -114,6 +114,8 @@ def bigwig(file: str, *, values: bool = True) -> list[Change]:
     outcome = REFUSED if values else EITHER  # depth is read at genes only
     changes += [_rewritten(file, f"value {name}", outcome, value=value) for name, value in wrong.items()]
     changes += [
+        on_bytes(file, "its header alone", REFUSED, lambda data, random: data[:64]),
+        _rewritten(file, "without a value", REFUSED if values else EITHER, empty=True),
         _rewritten(file, "chromosomes without chr", name=lambda chrom: chrom.removeprefix("chr")),
         _rewritten(file, "of another build", longer=100),
         _rewritten(file, "with one more chromosome", EITHER if not values else REFUSED, more="chr9"),
@@ -137,8 +139,9 @@ def _rewritten(
     name: Callable[[str], str] = str,
     longer: int = 0,
     more: str = "",
+    empty: bool = False,
 ) -> Change:
-    """The file once more with one value, the names or the lengths of its chromosomes changed."""
+    """The file once more with one value, the names or the lengths of its chromosomes changed, or without values."""
 
     def apply(case: Case, random: np.random.Generator) -> str:
         import pyBigWig
@@ -151,7 +154,7 @@ def _rewritten(
         with pyBigWig.open(str(path), "w") as new:
             sizes = [(name(chrom), lengths[chrom] + longer) for chrom in sorted(lengths)]
             new.addHeader(sorted(sizes + ([(more, 500)] if more else [])))
-            for chrom in sorted(rows):
+            for chrom in () if empty else sorted(rows):
                 starts, ends, values = (list(column) for column in zip(*rows[chrom], strict=True))
                 if value is not None and chrom == chosen:
                     values[int(random.integers(len(values)))] = value
@@ -266,6 +269,9 @@ def _genes(enter: Callable[[Case], Any]) -> list[Door]:
     )
     plain += contacts.cells(1, {"beyond the chromosome": "chr1:900000-900400", "negative": "chr1:-5-100"}, EITHER)
     plain += contacts.cells(2, WRONG_NUMBERS)
+    plain.append(
+        on_bytes("contacts.tsv", "a .cool file", REFUSED, lambda data, random: b"\x89HDF\r\n\x1a\n" + bytes(99))
+    )
     for table in (gtf, expression, contacts):
         plain += [*damage(table.file, checked=False, packed=True), *text(table.file)]
     plain += bigwig("K4.bw", values=False)

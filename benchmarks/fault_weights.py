@@ -250,7 +250,12 @@ def _hdf5_edits(file: str) -> list[Change]:
         del content[name]
         content.create_group(name)
 
+    def keras_3(content: Any, name: str) -> None:
+        del content["model_weights"]
+        content["layers/dense/vars/0"] = np.ones((3, 2), np.float32)
+
     return [
+        edit("of Keras 3", REFUSED, keras_3),
         edit("a tensor gone", REFUSED, lambda content, name: content.__delitem__(name)),
         edit("a tensor more", EITHER, lambda content, _: content.__setitem__("model_weights/more", 1.0)),
         edit("a tensor is a folder", REFUSED, folder),
