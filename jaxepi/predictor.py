@@ -83,6 +83,8 @@ class Predictor(PlacedModel):
         self.tracks = list(task.tracks if tracks is None else [tracks] if isinstance(tracks, str) else tracks)
         if len(self.tracks) != len(task.tracks):
             raise JaxepiError(f"{source} predicts {len(task.tracks)} tracks, but {len(self.tracks)} names were given.")
+        if not all(isinstance(name, str) for name in self.tracks):
+            raise JaxepiError(f"The names of tracks are {_short(self.tracks)}, but texts were expected.")
         self._programs: dict[Any, Callable[..., Any]] = {}
 
         def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
@@ -349,6 +351,8 @@ def load(
         if "window" in content.unsure:  # the bare model computes with any that fits, a prediction depends on it
             raise JaxepiError(content.unsure["window"])
         name, config, tracks = content.name, None, content.tracks if tracks is None else tracks
+        if task is not None and not hasattr(task, "keys"):
+            raise JaxepiError(f"task is {task!r}, but a mapping of fields of config.task to values was expected.")
         manifest, objective = found.weights.released(model.config, content.tracks, dict(task or {}))
         made = task_of(found, dataclasses.asdict(model.config), objective, manifest)
     if window is not None:

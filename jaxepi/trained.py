@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh, replicated
 from jaxepi.registry import make_task
-from jaxepi.storage.checkpoint import Checkpoints, Meta, damaged
+from jaxepi.storage.checkpoint import Checkpoints, Meta, damaged, with_one_voice
 from jaxepi.task import Task
 
 
@@ -84,14 +84,13 @@ def _restore_model(checkpoints: Checkpoints, step: int, dtype: str | None) -> Re
     )
     wanted = {"ema" if averaged else "params": on_device(params), "rest": on_device(rest)}
     handler = ocp.PyTreeCheckpointer()
-    restored = handler.restore(
-        checkpoints.directory / str(step) / "state",
-        args=ocp.args.PyTreeRestore(
-            item=wanted,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-            partial_restore=True,
-        ),
+    arguments = ocp.args.PyTreeRestore(
+        item=wanted,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        partial_restore=True,
     )
+    folder = checkpoints.directory / str(step) / "state"
+    restored = with_one_voice(lambda: handler.restore(folder, args=arguments))
     checkpoints.check_parts(step, meta, restored)
     model = nnx.merge(graphdef, restored["ema" if averaged else "params"], restored["rest"])
     model.eval()

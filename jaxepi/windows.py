@@ -49,6 +49,8 @@ def as_windows(given: Any, length: int) -> np.ndarray:
         )
     if is_hot and integer and x.size and not 0 <= x.min() <= x.max() <= 1:
         raise JaxepiError(f"A one-hot array of {x.dtype} holds values from {x.min()} to {x.max()}, but 0 and 1 only.")
+    if is_hot and floating and not np.isfinite(x).all():
+        raise JaxepiError(f"A one-hot array {x.shape} holds NaN or infinity, but finite numbers were expected.")
     if is_codes and x.size and not 0 <= x.min() <= x.max() <= sequence.N:
         raise JaxepiError(f"Base codes reach from {x.min()} to {x.max()}, but A C G T N are 0 to {sequence.N}.")
     return x.astype(np.uint8 if is_codes else np.float32, copy=False)

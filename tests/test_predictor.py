@@ -71,12 +71,16 @@ def test_names_of_tracks(weights):
     assert jaxepi.load(bare).tracks == ["track_0", "track_1"]
     with pytest.raises(JaxepiError, match="predicts 2 tracks, but 3 names"):
         jaxepi.load(weights, tracks=["a", "b", "c"])
+    with pytest.raises(JaxepiError, match=r"names of tracks are \[1, 2\], but texts"):
+        jaxepi.load(weights, tracks=[1, 2])
 
 
 def test_window_and_source(weights, tmp_path):
     assert jaxepi.load(weights).window == 10_000
     with pytest.raises(JaxepiError, match="There is no run and no file of weights at .*none"):
         jaxepi.load(tmp_path / "none")
+    with pytest.raises(JaxepiError, match="task is 'x', but a mapping"):
+        jaxepi.load(weights, task="x")
     with pytest.raises(JaxepiError, match="multiple of 2000"):
         jaxepi.load(weights, window=2100).predict("A" * 2100)
     with pytest.raises(JaxepiError, match="which knows its sizes: leave out system, width"):

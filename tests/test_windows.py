@@ -60,6 +60,7 @@ def test_one_hot_of_any_type_and_a_single_window(kind):
     [
         (np.zeros((2, 4, 10), np.float32), r"channels before its bases.*x\.transpose\(0, 2, 1\)"),
         (np.full((1, 10, 4), 2, np.int8), "holds values from 2 to 2, but 0 and 1 only"),
+        (np.full((1, 10, 4), np.nan), r"one-hot array \(1, 10, 4\) holds NaN or infinity"),
         (np.zeros((1, 10, 4), complex), "is no batch of windows"),
         (3, "is no batch of windows"),
         (None, "is no batch of windows"),

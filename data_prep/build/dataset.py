@@ -53,7 +53,18 @@ def describe_inputs(inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def file_digest(path: Path) -> str:
-    """BLAKE2 digest of a file: all of it up to 64 MiB, else its size and 64 evenly spaced MiB, ends included."""
+    """BLAKE2 digest of a file: all of it up to 64 MiB, else its size and 64 evenly spaced MiB, ends included.
+
+    Raises:
+        JaxepiError: it cannot be read, or is none.
+    """
+    try:
+        return _digest(path)
+    except OSError as error:
+        raise JaxepiError(f"{path} cannot be read ({error.strerror}): a file was expected") from error
+
+
+def _digest(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     with path.open("rb") as file:
@@ -76,11 +87,11 @@ def existing(out: Path, kind: str, arguments: Mapping[str, Any], inputs: Sequenc
         return None
     try:
         manifest = json.loads((out / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        difference = _difference(manifest, kind, arguments, inputs)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         if out.is_dir() and not any(out.iterdir()):
             return None
         raise JaxepiError(f"{out} exists and is no dataset of data_prep: choose another --out") from error
-    difference = _difference(manifest, kind, arguments, inputs)
     if difference:
         raise JaxepiError(f"{out} was made with {difference}: choose another --out, or replace it with --overwrite")
     return Built(out, manifest, written=False)
@@ -136,7 +147,7 @@ def build(
             folder, shards, tallies = _write(recipe, work, place.folder, execution)
             index_shards(folder)
             manifest = _manifest(recipe, arguments, inputs, tallies, shards)
-            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            _seal(folder, manifest)
             if execution.overwrite:
                 check_replaceable(out, inputs)
             place.publish(folder, replace=execution.overwrite)
@@ -232,6 +243,13 @@ def index_shards(folder: Path) -> None:
 
     offsets = {path.name: index_shard(path) for path in sorted(folder.glob("*.tfrecord-*"))}
     np.savez(folder / RECORD_INDEX, **offsets)
+
+
+def _seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes manifest.json with its checksum."""
+    from jaxepi.data.manifest import sealed
+
+    (folder / MANIFEST).write_text(sealed(manifest))
 
 
 def _manifest(

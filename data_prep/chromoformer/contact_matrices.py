@@ -1,5 +1,6 @@
 """Contacts from dense, normalised Hi-C matrices: one file per chromosome, bins of one size."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def read_matrices(
     for own in sites:
         for site in own:
             wanted.setdefault(site.chrom, set()).add(site.position // bin_size)
+    bare = sorted(set(wanted) - set(files))
+    if bare and len(bare) < len(wanted):  # of none, the last sentence tells
+        print(
+            f"warning: {next(iter(files.values())).parent} has no matrix of {', '.join(bare[:5])}"
+            f"{' …' if bare[5:] else ''}: genes there get no contacts",
+            file=sys.stderr,
+        )
     contacts = Contacts()
     for chrom, path in files.items():
         if chrom not in wanted:

@@ -10,7 +10,7 @@ from data_prep.sources.text_tables import read_rows, split_line
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.chroms import harmonise
 from jaxepi.genome.intervals import Interval, make_interval, parse_interval
-from jaxepi.genome.text_files import open_bytes, read_lines
+from jaxepi.genome.text_files import UNREADABLE, damaged, open_bytes, read_lines
 
 DIRECTIONS = ("both", "as-listed")
 WHOLE_SCORES = ("error", "accept")
@@ -93,6 +93,8 @@ def read_contacts(
     contacts, whole = Contacts(), WholeScores(path, accept_whole)
     listed = 0
     for where, first, second, text in _pairs(path, score_column):
+        if not all((*first, *second)):
+            raise JaxepiError(f"{where} has an empty cell where a fragment was expected: mend or remove the line")
         score = _score(text, where)
         listed += 1
         whole.see(score)
@@ -139,7 +141,10 @@ class WholeScores:
 def _check_text(path: Path) -> None:
     """Says of a binary file of contacts what it is, and what to give instead."""
     with open_bytes(path, _WHAT) as file:
-        kind = _BINARY.get(file.read(4))
+        try:
+            kind = _BINARY.get(file.read(4))
+        except UNREADABLE as error:
+            raise damaged(path, error) from error
     if kind is not None:
         raise JaxepiError(
             f"{path} is {kind}, and a table of contacts was expected: write one with `cooler dump --join --balanced "

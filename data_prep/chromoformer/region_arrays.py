@@ -68,7 +68,11 @@ class RegionArrays:
             digest.update(f"{name} {size}\n".encode())
             total += size
         for i in np.unique(np.linspace(0, len(needed) - 1, _DIGESTED_WHOLE, dtype=np.int64)):
-            digest.update((self.path / f"{needed[i]}{_ENDING}").read_bytes())
+            path = self.path / f"{needed[i]}{_ENDING}"
+            try:
+                digest.update(path.read_bytes())
+            except OSError as error:
+                raise JaxepiError(f"{path} cannot be read ({error.strerror}): extract the array again") from error
         return entry | {"bytes": total, "digest": digest.hexdigest()}
 
     def promoter(self, gene: Gene, flank: int) -> tuple[np.ndarray, int]:

@@ -149,8 +149,14 @@ def split_by_regions(
 
 
 def read_annotation(path: Path, prefix: str, sites: Iterable[str], least: int = 0) -> Intervals:
-    """Regions of a BED file, those shorter than `least` bp extended; `sites` are the chromosomes of the dataset."""
+    """Regions of a BED file, those shorter than `least` bp extended; `sites` are the chromosomes of the dataset.
+
+    Raises:
+        JaxepiError: there is none, or chromosomes are named otherwise.
+    """
     annotated = Intervals.of(row.interval for row in read_bed(path, prefix))
+    if not len(annotated):
+        raise JaxepiError(f"{path} holds no region: lines with chromosome, start and end were expected")
     check_naming(path, annotated.present, _PROFILES, sites)
     if not set(annotated.present) & set(sites):
         print(f"warning: no region of {path} lies on a chromosome where a cell has a site", file=sys.stderr)

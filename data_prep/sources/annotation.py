@@ -62,6 +62,10 @@ def read_gtf(
         if cells[2] != "transcript":
             continue
         attributes = dict(_ATTRIBUTE.findall(cells[8]))
+        if not attributes.get("gene_id"):  # whatever its biotype: the line is cut, or no GTF
+            raise JaxepiError(f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected")
+        if cells[6] not in ("+", "-"):
+            raise JaxepiError(f"{path} line {number} has the strand {cells[6]!r}: + or - was expected")
         own_type = next((attributes[name] for name in _TYPES if name in attributes), None)
         if biotype not in (ALL_BIOTYPES, own_type):
             others.add(own_type or _UNTYPED)

@@ -119,17 +119,18 @@ def read_blocks(path: Path, columns: int | None = None) -> Iterator[TextBlock]:
     """
     before, rest = 0, b""
     with open_bytes(path, _WHAT) as file:
-        if file.peek(len(BOM)).startswith(BOM):
-            file.read(len(BOM))
         while True:
             try:
                 raw = file.read(_BLOCK_BYTES)
             except UNREADABLE as error:
                 raise damaged(path, error) from error
-            text = rest + raw
+            text = rest + raw if before or rest else raw.removeprefix(BOM)
             end = text.rfind(b"\n") + 1 if raw else len(text)
             text, rest = text[:end], text[end:]
             if text:
+                if b"\0" in text:
+                    line = before + 1 + text.count(b"\n", 0, text.index(b"\0"))
+                    raise JaxepiError(f"{path} line {line} is no text (a zero byte): {_WHAT} was expected")
                 if not text.endswith(b"\n"):
                     text += b"\n"
                 block = _cut(path, np.frombuffer(text, np.uint8), before, columns)

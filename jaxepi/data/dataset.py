@@ -6,7 +6,6 @@ See docs/data_format.md.
 """
 
 import bisect
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from jaxepi.data.manifest import MANIFEST, read_manifest
 from jaxepi.data.tfrecord import RecordFile, index_shard
 from jaxepi.errors import JaxepiError, did_you_mean
 
-MANIFEST = "manifest.json"
 RECORD_INDEX = "record_index.npz"
 _TFDS_FILES = ("dataset_info.json", "features.json")
 
@@ -173,31 +172,21 @@ def open_prepared(path: Path) -> Dataset:
         raise JaxepiError(
             f"{path}: this is not a complete dataset: {missing[0]} is missing; delete the directory and rerun data_prep"
         )
-    manifest = _read_manifest(path / MANIFEST)
+    manifest = read_manifest(path / MANIFEST)
     try:
         info = tfds.builder_from_directory(path).info
+        shards = {
+            name: list(zip(split.filenames, split.shard_lengths, strict=True)) for name, split in info.splits.items()
+        }
     except Exception as error:
         raise JaxepiError(
             f"{path}: TFDS cannot read dataset_info.json and features.json ({type(error).__name__}); delete the "
             "directory and rerun data_prep"
         ) from error
-    shards = {name: list(zip(split.filenames, split.shard_lengths, strict=True)) for name, split in info.splits.items()}
     dataset = Dataset(path, manifest, info.features, shards)
     _check_counts(dataset)
     _check_files(dataset)
     return dataset
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text())
-        absent = [key for key in ("fingerprint", "splits") if key not in manifest]
-        absent += [] if "system" in manifest or "kind" in manifest else ["kind"]
-    except (ValueError, TypeError):
-        raise JaxepiError(f"{path}: this is not a JSON object; delete the dataset and rerun data_prep") from None
-    if absent:
-        raise JaxepiError(f"{path}: the entry {absent[0]!r} is missing; delete the dataset and rerun data_prep")
-    return manifest
 
 
 def _check_counts(dataset: Dataset) -> None:

@@ -122,7 +122,7 @@ class RecordFile:
     def read(self, number: int) -> bytes:
         """Payload of record `number`. Raises JaxepiError naming file and record if a checksum fails."""
         start, end = int(self._bounds[number]), int(self._bounds[number + 1])
-        framed = os.pread(self._descriptor, end - start, start)
+        framed = os.pread(self._descriptor, max(end - start, 0), start)  # below 0 where the file ends before its index
         if len(framed) < max(end - start, FRAMING_BYTES):
             raise JaxepiError(f"{self.path}: record {number} at byte {start} ends early; {_REMEDY}")
         length = _payload_length(framed[: _HEADER.size], self.path, number, start)

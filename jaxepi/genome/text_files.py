@@ -64,6 +64,8 @@ def read_lines(path: Path, what: str = "a text file") -> Iterator[tuple[int, str
         number = 0
         try:
             for number, raw in enumerate(file, 1):
+                if b"\0" in raw:
+                    raise JaxepiError(f"{path} line {number} is no text (a zero byte): {what} was expected")
                 line = (raw.removeprefix(BOM) if number == 1 else raw).decode("utf-8").rstrip("\r\n")
                 if "\r" in line:
                     raise JaxepiError(

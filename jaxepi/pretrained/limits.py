@@ -43,6 +43,22 @@ def zip_members(stream: IO[bytes], size: int, name: str) -> list[str]:
     return [member.filename for member in members]
 
 
+def check_zip_checksums(stream: IO[bytes], name: str) -> None:
+    """Reads every member once, because torch maps them without a look at their checksums; the stream is then at 0.
+
+    Raises:
+      JaxepiError: a member is not what was written.
+    """
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            wrong = archive.testzip()
+    except Exception as problem:  # a damaged member fails in as many ways as there are bytes
+        raise JaxepiError(f"{name} is truncated or damaged ({problem}).") from problem
+    if wrong is not None:
+        raise JaxepiError(f"{name} is damaged: {wrong} in it does not match its checksum: get the file again.")
+    stream.seek(0)
+
+
 def check_npz_headers(archive: zipfile.ZipFile, name: str) -> None:
     """Compares the shape that each array's header tells with the bytes that follow it.
 

@@ -20,7 +20,14 @@ import numpy as np
 
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.hdf5_files import KERAS_3, read_hdf5
-from jaxepi.pretrained.limits import check_claim, check_npz_headers, claimed_bytes, most_bytes, zip_members
+from jaxepi.pretrained.limits import (
+    check_claim,
+    check_npz_headers,
+    check_zip_checksums,
+    claimed_bytes,
+    most_bytes,
+    zip_members,
+)
 from jaxepi.pretrained.safetensors_files import read_safetensors, safetensors_bytes
 from jaxepi.pretrained.torch_files import as_array, read_torch, write_torch
 from jaxepi.storage.atomic import replacing
@@ -112,6 +119,7 @@ def _read(path: Path, stream: IO[bytes], wrappers: Sequence[str], size: int) -> 
                 raise JaxepiError(f"{name} {KERAS_3}")
             if members and all(member.endswith(".npy") for member in members):
                 return _unwrapped(_read_npz(stream, name), wrappers, name, size)
+            check_zip_checksums(stream, name)
         if len(head) > 8 and head[8:9] == b"{":
             arrays, texts = read_safetensors(stream.read(), name)
             return Released(arrays, *_noted(texts, name), ordered=False)

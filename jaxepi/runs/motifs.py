@@ -9,6 +9,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.runs.site_run import SiteRun
 from jaxepi.storage.job import fresh_folder
 
+MOST_BITS = 2  # that a column of four bases can tell
 _FILTER_BATCH = 64  # sites whose activations are held at a time: 33 MB in float64 with 1001 bp and 128 filters
 
 
@@ -23,8 +24,10 @@ def motifs_run(
     """Motifs and logos of the first filters, see `write_motifs`.
 
     Raises:
-      JaxepiError: the model reads no DNA, or `out` is there already.
+      JaxepiError: the model reads no DNA, `out` is there already, or `trim_bits` is no number of bits.
     """
+    if trim_bits is not None and not 0 <= trim_bits <= MOST_BITS:
+        raise JaxepiError(f"--trim-bits is {trim_bits}: a number from 0 to {MOST_BITS} was expected.")
     filters = run.task.first_convolution(run.model)
     if filters is None:
         raise JaxepiError(f"{run.workdir} reads no DNA, so it has no filters to look at.")

@@ -82,6 +82,8 @@ def _check_effects(run: SiteRun, method: str, target: str, width: int | None) ->
         raise JaxepiError(f"--effects is {method!r}{did_you_mean(method, METHODS)}; it must be one of {METHODS}.")
     if width is not None and width < 1:
         raise JaxepiError(f"--width is {width}: a positive number of bp was expected.")
+    if width is not None and width > run.task.window:
+        raise JaxepiError(f"--width is {width}, but {run.workdir} reads windows of {run.task.window} bp.")
     known = list(run.task.tracks)
     if target not in TARGETS and target not in known:
         raise JaxepiError(

@@ -11,13 +11,15 @@ each of its parts, and of the JSON itself).
 
 import dataclasses
 import functools
+import gc
 import json
 import logging
 import shutil
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,7 @@ from jaxepi.storage.atomic import plain, write_json
 
 Meta = dict[str, Any]
 _META_CHECKSUM = "meta_checksum"  # entry of `meta`; earlier versions wrote none
+T = TypeVar("T")
 
 
 class Checkpoints:
@@ -110,9 +113,8 @@ class Checkpoints:
     def _restore(self, step: int, abstract_state: Any) -> tuple[Any, Meta]:
         meta = self.meta(step)
         self._check_shapes(step, abstract_state)
-        restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state)))[
-            "state"
-        ]
+        wanted = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+        restored = with_one_voice(lambda: self._manager.restore(step, args=wanted))["state"]
         if checksum(restored) != meta["checksum"]:
             raise ValueError("its contents do not match their checksum")
         return restored, meta
@@ -160,7 +162,7 @@ class Checkpoints:
         reader = ocp.PyTreeCheckpointer()
         tree = reader.metadata(folder).item_metadata.tree
         arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        state = reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=arrays))
+        state = with_one_voice(lambda: reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=arrays)))
         leaves = []
         try:
             for leaf in json.loads((folder / "_METADATA").read_text())["tree_metadata"].values():
@@ -227,6 +229,37 @@ class Checkpoints:
         """
         self.wait()
         self._manager.close()
+
+
+def with_one_voice(read: Callable[[], T]) -> T:
+    """What `read` gives. Of a damaged checkpoint orbax raises one error and prints others, which are not shown here.
+
+    Its arrays are read side by side; when one fails, the others are given up, and tell so at length on stderr: tasks
+    that nobody awaits, and threads of tensorstore that find their loop closed, perhaps later.
+
+    Raises:
+      ValueError: reading failed; the text is that of the first error.
+    """
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+    try:
+        try:
+            return read()
+        except Exception as problem:  # orbax and its storage raise many kinds for damaged files
+            told = str(problem).strip() or type(problem).__name__
+        gc.collect()  # the tasks go now, with the error that held them
+        hook = functools.partial(_unless_loop_closed, hook)
+    finally:
+        logger.setLevel(level)
+        sys.unraisablehook = hook
+    raise ValueError(told)
+
+
+def _unless_loop_closed(hook: Callable[[Any], object], unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        hook(unraisable)
 
 
 def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:

@@ -105,7 +105,10 @@ def _get_config(path: Path, variant: str | None) -> Any:
     except JaxepiError:
         raise
     except SyntaxError as problem:
-        raise JaxepiError(f"{problem.filename} line {problem.lineno} is no Python: {problem.msg}.") from problem
+        place = path if problem.filename is None else f"{problem.filename} line {problem.lineno}"
+        raise JaxepiError(f"{place} is no Python: {problem.msg}.") from problem
+    except SystemExit as problem:
+        raise JaxepiError(f"{path} ends the program when it is read ({problem!r}), so it is no config.") from problem
     except Exception as problem:  # whatever the user's code raises
         raise JaxepiError(
             f"{_place(problem, path)} has an error: {type(problem).__name__}: {_line(problem)}"

@@ -150,6 +150,13 @@ def test_damaged_metadata_is_named(dataset_dir: Path, file: str) -> None:
         open_dataset(dataset_dir)
 
 
+def test_names_of_shards_that_tfds_cannot_make_are_told(dataset_dir: Path) -> None:
+    file = dataset_dir / "dataset_info.json"
+    file.write_text(file.read_text().replace("{SPLIT}", "{SPLMT}"))
+    with pytest.raises(JaxepiError, match=f"{dataset_dir}: TFDS cannot read"):
+        open_dataset(dataset_dir)
+
+
 def test_a_missing_split_gives_the_nearest_name(dataset_dir: Path) -> None:
     with pytest.raises(JaxepiError, match=r"no split 'validation' \(did you mean 'valid'\?\).*has train, valid"):
         open_dataset(dataset_dir).split("validation")
@@ -168,6 +175,14 @@ def test_a_truncated_shard_is_found_before_reading(dataset_dir: Path, indexed: b
     if not indexed:
         (dataset_dir / "record_index.npz").unlink()
     with pytest.raises(JaxepiError, match=f"{shard}: the file is truncated.*inside record 12"):
+        open_dataset(dataset_dir).split("train")
+
+
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_an_empty_shard_is_found_before_reading(dataset_dir: Path, content: bytes) -> None:
+    shard = _shard(dataset_dir, 2)
+    shard.write_bytes(content)
+    with pytest.raises(JaxepiError, match=f"{shard}: the file (holds 0 records|is truncated)"):
         open_dataset(dataset_dir).split("train")
 
 

@@ -49,6 +49,7 @@ def test_block_gzipped(tmp_path):
         (b"chr1 1 5\nchr\xff 2 3\n", "line 2 is no text"),
         (b"chr1\t1\t5\nchr1\t\t9\n", "line 2: '' and '9' should be whole numbers"),
         (b"chr1 1 5\nchr1 7\n", r"line 2 has 2 column\(s\)"),
+        (b"chr1 1 5\nchr1 2 3\0\n", r"line 2 is no text \(a zero byte\)"),
         (b"chr1 5 5\n", "line 1: chr1:5-5 is no interval"),
         (b"chr1 1 99999999999999999999\n", "line 1: chr1:1-9+ is no interval"),
         (b"chr1 1_0 20\n", "line 1: '1_0' and '20' should be whole numbers"),

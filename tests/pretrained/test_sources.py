@@ -64,6 +64,16 @@ def test_truncated_files_are_named(tmp_path, suffix):
         read_source(path, ["net"])
 
 
+def test_a_flipped_bit_in_a_torch_file_is_told(tmp_path):
+    path = tmp_path / "w.pth"
+    write_source(path, {"a": np.random.default_rng(0).normal(size=1000)}, "net", None)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4  # inside the tensor, which torch maps without a look at its checksum
+    path.write_bytes(bytes(data))
+    with pytest.raises(JaxepiError, match=r"w\.pth is damaged: .* does not match its checksum"):
+        read_source(path, ["net"])
+
+
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(JaxepiError, match=r"no file .*none\.pth"):
         read_source(tmp_path / "none.pth", [])

@@ -142,6 +142,8 @@ def test_filters_of_residual_networks_are_what_the_network_sees():
     ("call", "sentence"),
     [
         (lambda run, out: motifs_run(run, out), "reads no DNA, so it has no filters"),
+        (lambda run, out: motifs_run(run, out, trim_bits=float("nan")), "--trim-bits is nan: a number from 0 to 2"),
+        (lambda run, out: motifs_run(run, out, trim_bits=-1.0), "--trim-bits is -1.0: a number from 0 to 2"),
         (lambda run, out: effects_run(run, out), "reads no DNA, so no base can be changed"),
         (lambda run, out: impute_run(run, out, outputs=["cpg/c"]), "no output 'cpg/c'"),
         (lambda run, out: run.sites("tset", None), "no split 'tset' .did you mean 'test'"),
@@ -160,6 +162,7 @@ def test_what_cannot_be_done_is_told(tmp_path, call, sentence):
         ({"target": "cpg/z"}, "--target is 'cpg/z'"),
         ({"method": "exat"}, "--effects is 'exat' .did you mean 'exact'"),
         ({"width": 0}, "--width is 0"),
+        ({"width": 999}, "--width is 999, but .* reads windows of 41 bp"),
     ],
 )
 def test_wrong_options_of_effects(tmp_path, options, sentence):

@@ -1,4 +1,5 @@
 import errno
+import gc
 import json
 
 import jax
@@ -80,11 +81,22 @@ def test_a_damaged_one_is_named_set_aside_and_the_one_before_is_taken(saved, dam
     assert Checkpoints(saved).steps() == [20, 10]
 
 
-def test_all_damaged_is_an_error_that_says_what_to_do(saved):
+def test_all_damaged_is_an_error_that_says_what_to_do(saved, capfd):
     for step in ("10", "20"):
         damage_nothing_but_truncate(saved / step)
     with pytest.raises(JaxepiError, match=r"None of the 2 checkpoint\(s\) .* can be read; restore them from a copy"):
         Checkpoints(saved).restore_newest(abstract(), warn=lambda text: None)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("file", ["d/*", "manifest.ocdbt"])
+def test_errors_of_other_arrays_are_not_printed(saved, file, capfd):
+    for path in (saved / "20" / "state").glob(file):
+        path.write_bytes(b"") if file == "d/*" else path.unlink()
+    warnings = []
+    Checkpoints(saved).restore_newest(abstract(), warnings.append)
+    gc.collect()
+    assert len(warnings) == 1 and capfd.readouterr().err == ""
 
 
 def test_another_model_is_not_damage(saved):

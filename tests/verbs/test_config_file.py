@@ -50,6 +50,8 @@ def test_shipped_configs_are_listed_with_their_variants(capsys):
     ("text", "sentence"),
     [
         ("def get_config(:\n", r"mine\.py line 1 is no Python: invalid syntax"),
+        ("x = 1\n\0", r"mine\.py is no Python: source code string cannot contain null bytes"),
+        ("import sys\nsys.exit(0)\n", r"mine\.py ends the program when it is read"),
         ("import nothing_such\n", r"mine\.py line 1 has an error: ModuleNotFoundError: No module named 'nothing_such'"),
         (GOOD + "    return config.stepz\n", r"mine\.py line 4 has an error: AttributeError: .*stepz"),
         (GOOD + "    config.steps = 'x'\n", r"mine\.py line 4 has an error: TypeError: "),

@@ -121,6 +121,10 @@ def test_a_folder_that_is_no_dataset_is_not_touched(world, prepare):
     status, _, err = prepare(world.argv(out))
     assert status == 2 and "is no dataset of data_prep" in err
     assert contents(out) == {"thesis.txt": b"precious"}
+    (out / "manifest.json").write_text('[{"kind": "melody"}]')
+    status, _, err = prepare(world.argv(out))
+    assert status == 2 and "is no dataset of data_prep" in err
+    (out / "manifest.json").unlink()
     (out / "thesis.txt").unlink()
     status, _, err = prepare(world.argv(out))  # an empty folder is fine
     assert status == 0, err
@@ -220,6 +224,11 @@ def test_an_error_of_a_worker_process_is_one_sentence(world, prepare, tools):
     status, _, err = prepare(world.argv(world.folder / "d", "--bigwigs", track, "--processes", 2))
     assert status == 2 and "bad.bw cannot be read at chr1:" in err and len(err.strip().splitlines()) == 1
     assert not list(world.folder.glob("d*"))
+
+
+def test_what_cannot_be_digested_is_told(tmp_path):
+    with pytest.raises(JaxepiError, match=f"{tmp_path} cannot be read .* a file was expected"):
+        file_digest(tmp_path)
 
 
 def test_the_digest_sees_content_not_place(tmp_path):

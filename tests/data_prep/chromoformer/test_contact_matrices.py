@@ -72,3 +72,9 @@ def test_damaged_matrices_are_one_sentence(folder, tmp_path):
         np.savez(file, a=np.eye(4))
     with pytest.raises(JaxepiError, match=r"1\.npy holds no array of numbers"):
         read_matrices(files, 100, SITES, 2.0)
+
+
+def test_chromosomes_without_a_matrix_are_told(folder, capsys):
+    files = matrix_files(folder, "add")
+    read_matrices(files, 100, SITES, 2.0)
+    assert capsys.readouterr().err == f"warning: {folder} has no matrix of chr2: genes there get no contacts\n"

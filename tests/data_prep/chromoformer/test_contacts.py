@@ -48,6 +48,7 @@ def test_forms_of_tables(tmp_path):
         ("fragment,neighbour,score\n", {}, "has the columns fragment, neighbour, score: fragment, neighbor or chrom1"),
         ("fragment,neighbor,scores\n", {}, r"no column 'score' \(did you mean 'scores'\?\)"),
         (f"fragment,neighbor,score\n{A},{B},high\n", {}, r"c\.tsv line 2 has the score 'high'"),
+        (f"fragment,neighbor,score\n{A}\n{A},{B},2\n", {}, "line 2 has an empty cell where a fragment was expected"),
         (f"fragment,neighbor,score\n{A},chr1,2\n", {}, r"line 2 has a wrong fragment \('chr1' is no region"),
         ("chr1\t10\t20\tchr1\t5\t5\t2\n", {}, "line 1 has a wrong fragment"),
         ("chr1\t10\t20\tchr1\t5\t6\t2\n", {"score_column": "8"}, "has no header and 7 columns"),
@@ -112,3 +113,9 @@ def test_counts_are_no_normalised_scores(tmp_path):
 def test_scores_are_numbers_from_zero(tmp_path, score):
     with pytest.raises(JaxepiError, match=rf"c\.tsv line 1 has the score '{score}': a number from 0 was expected"):
         read(tmp_path, f"chr1\t10\t20\tchr1\t30\t40\t{score}\n")
+
+
+def test_a_damaged_gzip_file_is_one_sentence(tmp_path):
+    (tmp_path / "c.tsv.gz").write_bytes(b"\x1f\x8b\x08\0" + bytes(range(200, 250)))
+    with pytest.raises(JaxepiError, match=r"c\.tsv\.gz cannot be read to its end"):
+        read_contacts(tmp_path / "c.tsv.gz")

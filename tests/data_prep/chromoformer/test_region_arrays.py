@@ -102,6 +102,10 @@ def test_damaged_files(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(JaxepiError, match="missing or damaged"):
         RegionArrays(folder, MARKS).neighbor(GENE, FAR)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(JaxepiError, match=rf"{FAR}\.npy cannot be read"):
+        RegionArrays(folder, MARKS).describe([GENE])
     (tmp_path / "x.npz").write_text("x")
     with pytest.raises(JaxepiError, match=r"x\.npz is no readable \.npz file"):
         RegionArrays(tmp_path / "x.npz", MARKS).names()

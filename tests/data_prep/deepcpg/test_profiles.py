@@ -143,6 +143,7 @@ BAD = {
     "naming": ("1\t2\t0\n", {}, r"line 1 names '1' where the FASTA has 'chr1': .* add --chrom-prefix add"),
     "naming 2": ("chr1\t2\t0\n", {"prefix": "strip"}, r"line 1 names '1' where the FASTA has 'chr1'"),
     "beyond": ("chr1\t2\t0\nchr1\t22\t1\n", {}, r"line 2: position 22 lies beyond the end of chr1, which has 21 bp"),
+    "zero byte": ("chr1\t2\t1\nchr1\t6\t0\0\n", {}, r"line 2 is no text \(a zero byte\)"),
     "zero": ("chr1\t0\t0\n", {}, r"line 1: position 0, but the first base of a chromosome is 1"),
     "above one": (
         "chr1\t2\t0.5\nchr1\t6\t1.01\n",
@@ -207,6 +208,9 @@ def test_damaged_and_missing_files(file, tmp_path):
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(JaxepiError, match=r"cell\.tsv\.gz cannot be read to its end"):
         read_profile(path, Reading(unsorted="sort"))
+    path.write_bytes(b"\x1f\x8b\x08\0" + bytes(range(200, 250)))
+    with pytest.raises(JaxepiError, match=r"cell\.tsv\.gz cannot be read to its end"):
+        read_positions(path, Reading(), LENGTHS)
     with pytest.raises(JaxepiError, match=r"none\.tsv does not exist: a file of CpG sites"):
         read_profile(tmp_path / "none.tsv")
 

@@ -91,3 +91,6 @@ def test_regions_where_nothing_is_are_counted_and_told(tmp_path, capsys):
     bed.write_text("chrUn\t0\t9\n")
     read_annotation(bed, "as-is", SITES)
     assert "no region of" in capsys.readouterr().err
+    bed.write_text("# nothing\n")
+    with pytest.raises(JaxepiError, match="holds no region"):
+        read_annotation(bed, "as-is", SITES)

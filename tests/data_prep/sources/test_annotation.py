@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from data_prep.sources.annotation import Tss, gene_name, read_gtf, read_tss_table
@@ -71,10 +73,23 @@ def test_transcripts_without_a_biotype_are_chosen_by_all_only(tmp_path):
     assert set(read_gtf(path)) == {"B"}
 
 
-@pytest.mark.parametrize("text", [line(0, 9, "+", "A"), line(9, 5, "+", "A"), line(1, 9, "+", "")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(line(0, 9, "+", "A"), line(9, 5, "+", "A"), line(1, 9, "+", "")),
+        line(1, 9, "+", "A").replace("gene_id", "gene") + line(1, 9, "+", "B"),
+    ],
+)
 def test_transcripts_without_place_or_gene(tmp_path, text):
     (tmp_path / "a.gtf").write_text(text)
     with pytest.raises(JaxepiError, match=r"a\.gtf line 1 lacks gene_id, start or end"):
+        read_gtf(tmp_path / "a.gtf")
+
+
+@pytest.mark.parametrize("strand", ["", ".", "x"])
+def test_transcripts_have_a_strand(tmp_path, strand):
+    (tmp_path / "a.gtf").write_text(line(1, 9, strand, "A"))
+    with pytest.raises(JaxepiError, match=rf"a\.gtf line 1 has the strand '{re.escape(strand)}'"):
         read_gtf(tmp_path / "a.gtf")
 
 
