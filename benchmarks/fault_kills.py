@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fault_checks import compare, half, inventory, lost, saved, starts
-from fault_fork import Ended, Kill, Server
-from fault_kinds import Kind, all_kinds
+
+from benchmarks.fault_checks import compare, half, inventory, lost, saved, starts
+from benchmarks.fault_fork import Ended, Kill, Server
+from benchmarks.fault_kinds import Kind, all_kinds
 
 WRONG = ("tracebacks", "refused", "hung", "lost", "half", "unequal", "stale")
 MOST_KILLS = 3  # of a case

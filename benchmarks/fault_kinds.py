@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fault_toys import SAMPLES
+from benchmarks.fault_toys import SAMPLES
 
 FOLDS = "chromoformer"  # whose toy is cross-validated; any would do
 

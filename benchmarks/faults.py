@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # beside this program lies one that is called data_prep
 WRONG = ("tracebacks", "silent", "refused", "hung", "lost", "half", "unequal", "stale")
 
 
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.only != "inputs":
             found["kills"] = _kills(folder / "kills", options, deadline, report)
         if options.only != "kills":
-            from fault_inputs import run as run_inputs
+            from benchmarks.fault_inputs import run as run_inputs
 
             (folder / "inputs").mkdir(parents=True)
             found["inputs"] = run_inputs(folder / "inputs", options.seed, options.inputs, deadline, report)
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _kills(folder: Path, options: argparse.Namespace, deadline: float | None, report: Callable[[str], None]) -> Any:
-    from fault_kills import run
+    from benchmarks.fault_kills import run
 
     names = None if options.kinds is None else options.kinds.split(",")
     return run(folder, options.seed, options.kills, deadline, report, workers=options.workers, names=names)

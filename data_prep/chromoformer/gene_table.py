@@ -6,8 +6,6 @@ On disk it is the original's metadata.csv: gene_id, label, expression, eid, chro
 
 import csv
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from data_prep.sources.text_tables import Row, read_rows
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Interval, parse_interval
+from jaxepi.storage.atomic import replacing
 
 COLUMNS = ("gene_id", "expression", "eid", "label", "chrom", "start", "end", "strand", "split", "neighbors", "scores")
 _NEEDED = ("gene_id", "chrom", "start", "strand", "split", "neighbors", "scores")
@@ -180,19 +179,12 @@ def check_inside(genes: Sequence[Gene], lengths: Mapping[str, int], genes_file: 
 def write_metadata(path: Path, genes: Sequence[Gene], eid: str) -> None:
     """Writes the table in the original's format, whole or not at all."""
     try:
-        handle, made = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise JaxepiError(f"{path} cannot be written ({error.strerror}): choose another place") from error
-    try:
-        with os.fdopen(handle, "w", newline="") as file:
+        with replacing(path) as partial, partial.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows(_cells(gene, eid) for gene in genes)
-        os.chmod(made, 0o644)
-        os.replace(made, path)
-    except BaseException:
-        os.unlink(made)
-        raise
+    except OSError as error:
+        raise JaxepiError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 
 
 def _cells(gene: Gene, eid: str) -> list[object]:
