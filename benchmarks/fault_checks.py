@@ -186,8 +186,13 @@ def _content(path: Path, folder: Path) -> Any:
     if path.suffix == ".json":
         return without_clock(json.loads(data))
     if path.suffix == ".h5":
-        return {name: _digest(np.asarray(array).tobytes()) for name, array in _read_hdf5(path).items()}
+        return {name: _digest(_bytes(np.asarray(array))) for name, array in _read_hdf5(path).items()}
     return _digest(data)
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    """An array's, or of an array of texts, which holds only places in memory, these."""
+    return repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
 
 
 def _digest(data: bytes) -> str:

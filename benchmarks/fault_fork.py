@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -207,8 +208,9 @@ def _serve(kind: str) -> None:
     for package in packages:
         path = importlib.import_module(package).__path__
         modules += tuple(module.name for module in pkgutil.walk_packages(path, f"{package}."))
-    for module in modules:
-        importlib.import_module(module)
+    with _silence():
+        for module in modules:
+            importlib.import_module(module)
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
@@ -220,6 +222,17 @@ def _serve(kind: str) -> None:
         print(json.dumps({"pid": pid}), file=answers)
         _, status = os.waitpid(pid, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), file=answers)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Sends stderr to nowhere: libraries tell there of what they find on the machine."""
+    kept = os.dup(2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
 
 
 def _program(order: dict[str, Any]) -> None:
