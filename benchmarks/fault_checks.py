@@ -20,7 +20,7 @@ import numpy as np
 from jaxepi.errors import JaxepiError
 
 # Names of what is being made, of files and of folders with all that they hold.
-TEMPORARY = re.compile(r"^\.|\.partial$|\.tmp-|\.orbax-checkpoint-tmp|^checkpoints_to_delete$")
+TEMPORARY = re.compile(r"^\.|\.partial$|\.tmp-|\.orbax-checkpoint-tmp|^deleted$")
 _STEP = "_CHECKPOINT_METADATA"  # orbax writes it into the folder of every step
 _IGNORED = {"tensorboard"}  # a file of its own for each start
 # Numbers of a run that are not its result.

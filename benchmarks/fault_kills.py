@@ -75,6 +75,7 @@ class Campaign:
         """Starts the servers that these kinds of them need, one for each worker."""
         cache = {"JAX_COMPILATION_CACHE_DIR": str(self.folder / "cache")}
         cache["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        cache["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compilation is most of the time of small models
         own = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(self.folder / "tmp")}
         for kind in kinds:
             self._servers[kind] = queue.SimpleQueue()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.fault_toys import SAMPLES
 
-FOLDS = "chromoformer"  # whose toy is cross-validated; any would do
+FOLDS = "deepcpg"  # whose toy is cross-validated; any would do
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,13 +35,13 @@ def get_config(variant: str = "") -> ConfigDict:
     config.system, config.model, config.task = {system!r}, ConfigDict({model!r}), ConfigDict({task!r})
     config.dataset.path, config.dataset.readers = {path!r}, 2
     config.batch_size = config.eval_batch_size = 8
-    config.steps, config.save_every, config.eval_every, config.log_every = 24, 3, 6, 1
+    config.steps, config.save_every, config.eval_every, config.log_every = 12, 2, 4, 1
     config.report = False
     config.optimizer.learning_rate, config.optimizer.ema_decay = 3e-3, 0.9
     if {folds!r}:
         config.dataset.folds, config.dataset.test_split, config.report_checkpoint = {folds!r}, "", "last"
         config.dataset.train_split, config.dataset.validation_split = {folds!r}[1], {folds!r}[0]
-        config.steps, config.save_every, config.eval_every, config.report = 6, 2, 3, True
+        config.steps, config.save_every, config.eval_every, config.report = 4, 2, 4, True
     return config
 '''
 
