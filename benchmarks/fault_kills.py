@@ -23,9 +23,10 @@ import numpy as np
 from benchmarks.fault_checks import compare, half, inventory, lost, saved, starts
 from benchmarks.fault_fork import Ended, Kill, Server
 from benchmarks.fault_kinds import Kind, all_kinds
+from jaxepi.errors import JaxepiError, did_you_mean
 
 WRONG = ("tracebacks", "refused", "hung", "lost", "half", "unequal", "stale")
-MOST_KILLS = 3  # of a case
+MOST_KILLS = 5  # of a case
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SIGNAL_SHARES = (0.8, 0.12, 0.08)
 BY_CHANGE = 0.5  # share of kills that come right before a file is opened for writing, moved or removed
@@ -211,11 +212,14 @@ def _failures(ended: Ended, said: str, kill: Kill | None) -> Iterator[tuple[str,
 
 
 def choose(names: Sequence[str] | None) -> list[Kind]:
-    """The kinds of these names (None: all). Raises ValueError for a name that none has."""
+    """The kinds of these names (None: all). Raises JaxepiError for a name that none has."""
     kinds = all_kinds()
     known = {kind.name for kind in kinds}
     if names and not known.issuperset(names):
-        raise ValueError(f"there is no kind {sorted(set(names) - known)[0]!r}; known are {', '.join(sorted(known))}")
+        wrong = min(set(names) - known)
+        raise JaxepiError(
+            f"there is no kind {wrong!r}{did_you_mean(wrong, known)}; known are {', '.join(sorted(known))}"
+        )
     return [kind for kind in kinds if not names or kind.name in names]
 
 

@@ -69,9 +69,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _kills(folder: Path, options: argparse.Namespace, deadline: float | None, report: Callable[[str], None]) -> Any:
     from benchmarks.fault_kills import run
+    from jaxepi.console import one_sentence_errors
 
     names = None if options.kinds is None else options.kinds.split(",")
-    return run(folder, options.seed, options.kills, deadline, report, workers=options.workers, names=names)
+    with one_sentence_errors():
+        return run(folder, options.seed, options.kills, deadline, report, workers=options.workers, names=names)
 
 
 def totals(kinds: dict[str, dict[str, Any]]) -> dict[str, int]:
