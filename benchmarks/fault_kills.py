@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fault_checks import compare, half, inventory, lost, saved, starts
+from benchmarks.fault_checks import compare, half, inventory, lost, one_line, saved, starts
 from benchmarks.fault_fork import Ended, Kill, Server
 from benchmarks.fault_kinds import Kind, all_kinds
 from jaxepi.errors import JaxepiError, did_you_mean
@@ -158,42 +158,67 @@ class Campaign:
 
     def case(self, kind: Kind, number: int, kills: int) -> Tally:
         """One folder, `kills` kills at most, and the end."""
-        tally, random = Tally(), np.random.default_rng([self.seed, *kind.name.encode(), number])
-        folder = self.fresh(kind, self.folder / "cases" / f"{kind.name}-{number}")
-        told, before, began, story = tally.counts, {}, {}, []
+        return _Case(self, kind, number).run(kills)
+
+
+class _Case:
+    """A folder in which a program is killed until it may end."""
+
+    def __init__(self, campaign: Campaign, kind: Kind, number: int):
+        self._campaign, self._kind, self._name = campaign, kind, f"{kind.name}-{number}"
+        self._random = np.random.default_rng([campaign.seed, *kind.name.encode(), number])
+        self._folder = campaign.fresh(kind, campaign.folder / "cases" / self._name)
+        self._story: list[str] = []  # of its starts
+        self._tally = Tally()
+
+    def run(self, kills: int) -> Tally:
+        """All starts, and what they leave. A folder in which something is wrong stays."""
+        told, before, began = self._tally.counts, {}, {}
         while True:
-            kill = self.draw(kind, random) if told["tried"] < kills else None
-            log = f"{kind.name}-{number}-{len(story)}"
-            story.append(str(kill) if kill else "to the end")
-            varied = [str(random.choice(kind.varied))] if kind.varied else []
-            ended = self.run(kind.program, kind.server, [*kind.words, *varied], folder, log, kill)
-            said = self.log(log).read_text(errors="replace")
-
-            def wrong(what: str, text: str) -> None:
-                tally.wrong(what, f"{kind.name} case {number} ({', then '.join(story)}): {text}")
-
-            for text in lost(before, began, folder, said):
-                wrong("lost", text)
-            hit = kill is not None and ended.hit
-            for what, text in _failures(ended, said, kill if hit else None):
-                wrong(what, text)
-            if hit:
+            kill = self._campaign.draw(self._kind, self._random) if told["tried"] < kills else None
+            ended, said = self._start(kill)
+            hit = kill if ended.hit else None
+            for text in self._read(lambda: lost(before, began, self._folder, said)) or []:  # noqa: B023
+                self._wrong("lost", text)
+            for what, text in _failures(ended, said, hit):
+                self._wrong(what, text)
+            if hit is not None:
                 told["tried"] += 1
-                told["killed" if kill.signal == signal.SIGKILL else "interrupted"] += 1
-            if ended.status == 0 or not hit:
+                told["killed" if hit.signal == signal.SIGKILL else "interrupted"] += 1
+            if ended.status == 0 or hit is None:
                 break
-            for text in half(folder, told["tried"]):
-                wrong("half", text)
-            before, began = saved(folder), starts(folder)
+            for text in half(self._folder, told["tried"]):
+                self._wrong("half", text)
+            before = self._read(lambda: saved(self._folder)) or {}
+            began = self._read(lambda: starts(self._folder)) or {}
         told["runs"] += 1
-        if ended.status == 0:
-            found = inventory(folder)
-            for what, texts in zip(("stale", "unequal"), compare(found, self.whole[kind.name].content), strict=True):
+        if ended.status == 0 and (found := self._read(lambda: inventory(self._folder))) is not None:
+            whole = self._campaign.whole[self._kind.name].content
+            for what, texts in zip(("stale", "unequal"), compare(found, whole), strict=True):
                 for text in texts:
-                    wrong(what, text)
-        if not tally.cases:
-            shutil.rmtree(folder)
-        return tally
+                    self._wrong(what, text)
+        if not self._tally.cases:
+            shutil.rmtree(self._folder)
+        return self._tally
+
+    def _start(self, kill: Kill | None) -> tuple[Ended, str]:
+        """One start, and what it printed."""
+        kind, log = self._kind, f"{self._name}-{len(self._story)}"
+        self._story.append(str(kill) if kill else "to the end")
+        varied = [str(self._random.choice(kind.varied))] if kind.varied else []
+        ended = self._campaign.run(kind.program, kind.server, [*kind.words, *varied], self._folder, log, kill)
+        return ended, self._campaign.log(log).read_text(errors="replace")
+
+    def _wrong(self, what: str, text: str) -> None:
+        self._tally.wrong(what, f"{self._name} ({', then '.join(self._story)}): {text}")
+
+    def _read(self, look: Callable[[], Any]) -> Any:
+        """What `look` finds; None if it cannot read the folder, for that is wrong too."""
+        try:
+            return look()
+        except Exception as problem:  # whatever a reader raises for a file that is not whole
+            self._wrong("half", one_line(problem))
+            return None
 
 
 def _failures(ended: Ended, said: str, kill: Kill | None) -> Iterator[tuple[str, str]]:
