@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.build.folder import BuildFolder
+from data_prep.build.folder import BuildFolder, remove_stale
 from data_prep.build.quiet import quiet_tensorflow
 from data_prep.build.recipe import Block, BlockResult, Recipe, Record, Tally
 from data_prep.build.replace import MANIFEST, check_replaceable
@@ -94,6 +94,7 @@ def existing(out: Path, kind: str, arguments: Mapping[str, Any], inputs: Sequenc
         raise JaxepiError(f"{out} exists and is no dataset of data_prep: choose another --out") from error
     if difference:
         raise JaxepiError(f"{out} was made with {difference}: choose another --out, or replace it with --overwrite")
+    remove_stale(out)
     return Built(out, manifest, written=False)
 
 

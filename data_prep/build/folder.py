@@ -31,7 +31,8 @@ class BuildFolder:
         self._tempdir: str | None = None
 
     def __enter__(self) -> "BuildFolder":
-        self._remove_stale()
+        if (name := remove_stale(self.out)) is not None:
+            raise JaxepiError(f"another data_prep is writing {self.out} ({name}): wait for it, or choose another --out")
         try:
             self.folder.mkdir(parents=True)
             self._lock = hold(self.folder / _LOCK, wait=True)
@@ -69,17 +70,24 @@ class BuildFolder:
                 old.rename(self.out)
             raise
 
-    def _remove_stale(self) -> None:
-        for folder in self.out.parent.glob(f"{glob.escape(self.out.name)}.tmp-*"):
-            try:
-                hold(folder / _LOCK).close()
-            except BlockingIOError as error:
-                raise JaxepiError(
-                    f"another data_prep is writing {self.out} ({folder.name}): wait for it, or choose another --out"
-                ) from error
-            except OSError:
-                continue  # not a build folder
+
+def remove_stale(out: Path) -> str | None:
+    """Removes what killed processes left beside `out`; the name of the folder of one that lives, None if there is none.
+
+    A process may be killed when its dataset is in place and its own folder is not yet removed, so that a command which
+    finds its dataset made has this to do too.
+    """
+    out, busy = out.absolute(), None
+    for folder in out.parent.glob(f"{glob.escape(out.name)}.tmp-*"):
+        try:
+            hold(folder / _LOCK).close()
+        except BlockingIOError:
+            busy = folder.name
+        except OSError:
+            continue  # not a build folder
+        else:
             shutil.rmtree(folder, ignore_errors=True)
+    return busy
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from data_prep.build.folder import BuildFolder
+from data_prep.build.folder import BuildFolder, remove_stale
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import A, C, G, N, T, decode, reverse_complement
 
@@ -209,7 +209,9 @@ def make_raw(out: Path, arguments: Mapping[str, Any], write: Callable[[Path], ob
         JaxepiError: `out`/raw holds something else, or files made with other arguments (named).
     """
     raw = out / "raw"
-    if not _existing(raw, arguments):
+    if _existing(raw, arguments):
+        remove_stale(raw)
+    else:
         with BuildFolder(raw) as place:
             made = place.folder / "raw"
             made.mkdir()

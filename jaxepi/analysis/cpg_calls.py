@@ -18,10 +18,10 @@ import pyBigWig
 from tqdm import tqdm
 
 from jaxepi.storage.job import (
-    PROGRESS,
     SYNC_SECONDS,
     file_names,
     lock_folder,
+    publish,
     read_progress,
     save_progress,
     write_durably,
@@ -114,11 +114,10 @@ class CallStore:
                 write_bigwigs(paths, contigs, keys, values, progress)
             except RuntimeError as problem:  # pyBigWig's only word for a full disk
                 raise OSError(f"BigWig: {problem}") from problem
-        self.close()
+        for file in self._files.values():
+            file.close()
         write_durably(self.partial / SUMMARY, {"arguments": self.arguments, **summary})
-        for name in (PROGRESS, "keys.raw", "values.raw", "lock"):  # first what says that the others are good
-            (self.partial / name).unlink(missing_ok=True)
-        os.replace(self.partial, self.out)
+        publish(self.partial, self.out)
 
     def close(self) -> None:
         """Lets go of the files and the folder."""

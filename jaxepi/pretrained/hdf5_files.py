@@ -105,7 +105,7 @@ def write_keras(path: Path, layers: Layers, attributes: Mapping[str, str]) -> No
     """
     h5py = require_h5py(what=str(path))
     try:
-        with replacing(path) as partial, h5py.File(partial, "w") as file:
+        with replacing(path) as partial, h5py.File(partial, "w", locking=False) as file:
             file.attrs.update({name: text.encode() for name, text in attributes.items()})
             root = file.create_group("model_weights")
             root.attrs["layer_names"] = np.array([name.encode() for name, _ in layers])

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -69,5 +70,7 @@ def write_logo(path: Path, frequencies: np.ndarray, title: str) -> None:
     axes.set_ylabel("bits")
     axes.set_title(title, fontsize=9)
     made = io.BytesIO()
-    figure.savefig(made, format=ending, metadata={"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending))
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
+    with rc_context({"svg.hashsalt": "logo"}):  # else its names of things are random
+        figure.savefig(made, format=ending, metadata=undated)
     write_atomically(path, lambda file: file.write(made.getvalue()))

@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -12,34 +11,42 @@ from typing import IO, Any
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+from jaxepi.storage.lock import hold
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, locked: bool = False) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path`, for whatever writes files, that takes its place when the block ends well, on disk by then.
+
+    It is `.<name>`: what a killed process left there is taken over by the next write. Writers of the same path take
+    turns, by a lock on that file; a library that locks files itself must be told not to.
 
     Args:
         path: what is to be there, whole or not at all; what was there stays until then.
-        locked: no other process writes into this folder, so that one fixed name serves: a killed process then leaves at
-            most one such file, which the next write takes over. Otherwise every writer has a file of its own.
 
     Raises:
         OSError: as it comes; nothing is left beside `path`.
     """
-    if locked:
-        partial = path.with_name(f".{path.name}")
-    else:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-        os.close(handle)
-        partial = Path(name)
-    try:
-        yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        partial.chmod(0o644)  # a temporary file is its user's alone
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}")
+    with _turn(partial):
+        try:
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _turn(partial: Path) -> IO[str]:
+    """The lock on a file that its holder moves or removes before letting go, and that the next one then makes anew."""
+    while True:
+        file = hold(partial, wait=True)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
+                return file
+        file.close()
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

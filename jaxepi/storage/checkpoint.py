@@ -34,6 +34,8 @@ Meta = dict[str, Any]
 _META_CHECKSUM = "meta_checksum"  # entry of `meta`; earlier versions wrote none
 T = TypeVar("T")
 
+_DELETED = "deleted"  # in the folder of the checkpoints: one that goes is moved here first, so that none is ever half
+
 
 class Checkpoints:
     """The checkpoints of one run. Saving goes on in the background; `close` waits for it."""
@@ -45,10 +47,12 @@ class Checkpoints:
         """
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every save at length
         self.directory = Path(directory).absolute()
-        if owner and jax.process_index() == 0:
+        self._owner = owner and jax.process_index() == 0
+        if self._owner:
             for partial in self.directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(partial)
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+            self._empty()
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, todelete_subdir=_DELETED)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, step: int, state: Any, meta: Meta) -> None:
@@ -59,6 +63,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        self.wait()
         parts = {name: checksum(part) for name, part in _parts(state).items() if part is not None}
         meta = _signed({**meta, "step": step, "checksum": checksum(state), "checksums": parts})
         try:
@@ -67,6 +72,10 @@ class Checkpoints:
             )
         except OSError as problem:
             raise _cannot_write(self.directory, problem) from problem
+
+    def _empty(self) -> None:
+        """Removes for good what was deleted."""
+        shutil.rmtree(self.directory / _DELETED, ignore_errors=True)
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, newest first."""
@@ -200,6 +209,7 @@ class Checkpoints:
 
     def remove_after(self, step: int) -> None:
         """Removes the checkpoints of later steps: a run that goes on from `step` will come to them again."""
+        self.wait()
         for later in self.steps():
             if later > step:
                 self._manager.delete(later)
@@ -220,6 +230,8 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except OSError as problem:
             raise _cannot_write(self.directory, problem) from problem
+        if self._owner:
+            self._empty()
 
     def close(self) -> None:
         """Waits until everything is on disk and lets go of the folder.

@@ -73,7 +73,7 @@ def fresh_folder(out: Path) -> Iterator[Path]:
 
 def write_durably(path: Path, content: Mapping[str, Any]) -> None:
     """Replaces a small JSON file of a job that holds its folder; a failure is an OSError for `write_errors`."""
-    with replacing(path, locked=True) as partial:
+    with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=1))
 
 
@@ -121,13 +121,42 @@ def finished(out: Path, summary_name: str, arguments: Mapping[str, Any], what: s
       JaxepiError: `out` holds something else, or the result of other arguments (named).
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
+        return _completed(out, summary_name, arguments)
     if not (out / summary_name).is_file():
         raise JaxepiError(f"{out} exists and holds no finished {what}: choose another --out.")
     summary = json.loads((out / summary_name).read_text())
     article = "an" if what[0] in "aeiou" else "a"
     check_same(summary["arguments"], arguments, f"{out} holds {article} {what}", "remove it")
     return summary
+
+
+def _completed(out: Path, summary_name: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of a job that was killed when it had only to be published, which is then done; None if there is none.
+
+    Raises:
+      JaxepiError: another process works there.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    if not (partial / summary_name).is_file():
+        return None
+    with lock_folder(partial):
+        if (partial / PROGRESS).exists() or not (partial / summary_name).is_file():
+            return None
+        summary = json.loads((partial / summary_name).read_text())
+        if summary["arguments"] != json.loads(json.dumps(arguments)):
+            (partial / summary_name).unlink()  # the job that begins anew there must not be taken for this one
+            return None
+        publish(partial, out)
+    return summary
+
+
+def publish(partial: Path, out: Path) -> None:
+    """Removes what is only of use for going on from a folder whose summary is written, and gives it its final name."""
+    (partial / PROGRESS).unlink(missing_ok=True)  # first what says that the others are good
+    for path in partial.glob("*.raw"):
+        path.unlink()
+    (partial / "lock").unlink(missing_ok=True)
+    os.replace(partial, out)
 
 
 SYNC_SECONDS = 5.0  # work that a kill may cost

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxepi.storage.job import PROGRESS, SYNC_SECONDS, lock_folder, read_progress, save_progress, write_durably
+from jaxepi.storage.job import SYNC_SECONDS, lock_folder, publish, read_progress, save_progress, write_durably
 
 _SITES = "sites"
 _BLOCK_BYTES = 32 << 20  # of columns that are copied at a time
@@ -106,14 +106,10 @@ class SiteStore:
 
     def publish(self, summary_name: str, summary: Mapping[str, Any]) -> None:
         """Writes the summary, removes what is only of use for going on, and renames the folder."""
-        self.close()
+        for file in self._files.values():
+            file.close()
         write_durably(self.partial / summary_name, {"arguments": self.arguments, **summary})
-        # First what says that the raw files are good: a kill in between then costs the job, not the folder.
-        (self.partial / PROGRESS).unlink(missing_ok=True)
-        for name in self._columns:
-            self._raw(name).unlink(missing_ok=True)
-        (self.partial / "lock").unlink(missing_ok=True)
-        os.replace(self.partial, self.out)
+        publish(self.partial, self.out)
 
     def close(self) -> None:
         """Lets go of the files and the folder."""

@@ -26,11 +26,11 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     workdir, out = shared.run_folder(workdir), shared.out_folder(options, workdir, "motifs")
     shared.start(options, config)
     found = _motifs(options, config, workdir, out)
-    print(f"{len(found):,} filters have a motif: {out / 'meme.txt'}", file=sys.stderr)
+    print(f"{len(found['filters']):,} filters have a motif: {out / 'meme.txt'}", file=sys.stderr)
 
 
-def _motifs(options: argparse.Namespace, config: Any, workdir: Path, out: Path) -> list[Any]:
-    """The motifs that were written to `out`."""
+def _motifs(options: argparse.Namespace, config: Any, workdir: Path, out: Path) -> dict[str, Any]:
+    """The numbers of a job that wrote `out`."""
     from jaxepi.runs.motifs import motifs_run
     from jaxepi.runs.site_run import open_run
 

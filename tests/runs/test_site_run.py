@@ -112,11 +112,17 @@ def test_motifs_come_from_the_sequences_of_the_sites(tmp_path, monkeypatch):
     kernel[4, 1, 0] = kernel[5, 2, 0] = 1.0  # filter 0 looks for CG, the others for nothing
     run.model.dna.convs[0].kernel.set_value(kernel)
     run.model.dna.convs[0].bias.set_value(np.where(np.arange(128) == 0, -1.5, 0.0).astype(np.float32))
-    motifs = motifs_run(run, tmp_path / "out", split="train", trim_bits=1.0)
-    assert [motif.filter for motif in motifs] == [0]
-    np.testing.assert_array_equal(motifs[0].frequencies[4:6].argmax(axis=1), [1, 2])
-    assert "w= 2" in (tmp_path / "out" / "meme.txt").read_text()
+    told = motifs_run(run, tmp_path / "out", split="train", trim_bits=1.0)
+    assert told["filters"] == [0] and told["sites"] == 60
+    text = (tmp_path / "out" / "meme.txt").read_text()
+    assert "w= 2" in text
+    frequencies = np.loadtxt(text.partition("nsites= ")[2].splitlines()[1:])
+    np.testing.assert_array_equal(frequencies.argmax(axis=1), [1, 2])
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    monkeypatch.setattr(run_motifs, "write_motifs", None)
+    assert motifs_run(run, tmp_path / "out", split="train", trim_bits=1.0) == told  # a finished job is not repeated
+    with pytest.raises(JaxepiError, match=r"out holds a set of motifs with trim_bits 1\.0, not None: remove it"):
+        motifs_run(run, tmp_path / "out", split="train")
 
 
 def test_a_draw_of_sites_is_seeded_and_in_order():
@@ -172,7 +178,10 @@ def test_wrong_options_of_effects(tmp_path, options, sentence):
 
 @pytest.mark.parametrize(
     ("mode", "sentence"),
-    [(effects_run, "exists and holds no finished table of effects: choose another"), (motifs_run, "is there already")],
+    [
+        (effects_run, "exists and holds no finished table of effects: choose another"),
+        (motifs_run, "exists and holds no finished set of motifs: choose another"),
+    ],
 )
 def test_nothing_is_overwritten(tmp_path, mode, sentence):
     (tmp_path / "out").mkdir()

@@ -1,6 +1,8 @@
 """Files are complete or absent."""
 
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -62,24 +64,41 @@ def test_numbers_that_are_not_finite_stay_if_asked_for():
     assert json.loads(json.dumps(kept))["ceiling"] == float("inf")
 
 
-@pytest.mark.parametrize("locked", [False, True])
-def test_a_file_takes_its_place_when_the_block_ends_well(tmp_path, locked):
+def test_a_file_takes_its_place_when_the_block_ends_well(tmp_path):
     path = tmp_path / "weights.npz"
     path.write_bytes(b"old")
-    with replacing(path, locked=locked) as partial:
+    with replacing(path) as partial:
         np.savez(partial, a=np.arange(3))  # by path: the ending is kept, so that nothing is appended
         assert path.read_bytes() == b"old" and partial.parent == tmp_path
     with np.load(path) as stored:
         assert stored["a"].tolist() == [0, 1, 2]
     assert path.stat().st_mode & 0o777 == 0o644
-    with pytest.raises(OSError, match="full"), replacing(path, locked=locked) as partial:
+    with pytest.raises(OSError, match="full"), replacing(path) as partial:
         partial.write_bytes(b"half")
         raise OSError("full")
     assert path.stat().st_size > 3 and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_job_left_is_taken_over(tmp_path):
-    (tmp_path / ".progress.json").write_text("hal")
-    with replacing(tmp_path / "progress.json", locked=True) as partial:
-        partial.write_text("{}")
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("progress.json", "{}")]
+    (tmp_path / ".progress.json").write_text("half of it")
+    write_json(tmp_path / "progress.json", {})
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("progress.json", "{}\n")]
+
+
+def test_writers_of_one_file_take_turns(tmp_path):
+    path, started, left = tmp_path / "a.txt", threading.Event(), []
+
+    def second():
+        started.set()
+        with replacing(path) as partial:
+            left.append(path.read_text())
+            partial.write_text("second")
+
+    with replacing(path) as partial:
+        thread = threading.Thread(target=second)
+        thread.start()
+        started.wait()
+        time.sleep(0.05)  # the other one waits, and must not take this one's file afterwards
+        partial.write_text("first")
+    thread.join()
+    assert left == ["first"] and path.read_text() == "second" and list(tmp_path.iterdir()) == [path]

@@ -173,3 +173,20 @@ def test_a_description_is_replaced_and_the_state_stays(saved):
     restored, meta = Checkpoints(saved).restore_newest(abstract(), warn=pytest.fail)
     np.testing.assert_array_equal(restored["w"], 20.0)
     assert meta["note"] == "told anew" and meta["evaluated"] == meta["step"] == 20
+
+
+def test_one_that_goes_is_never_half(saved, monkeypatch):
+    """It is moved away whole and then removed; a kill in between leaves it to the next start."""
+    monkeypatch.setattr(Checkpoints, "_empty", lambda self: None)
+    checkpoints = Checkpoints(saved, keep=1, owner=True)
+    checkpoints.save(30, state(30.0), {})
+    checkpoints.close()
+    assert sorted(path.name for path in (saved / "deleted").iterdir()) == ["10", "20"]
+    monkeypatch.undo()
+    assert Checkpoints(saved).steps() == [30] and (saved / "deleted").exists()
+    checkpoints = Checkpoints(saved, keep=1, owner=True)
+    assert not (saved / "deleted").exists()
+    checkpoints.save(40, state(40.0), {})
+    checkpoints.remove_after(30)
+    checkpoints.close()
+    assert [path.name for path in saved.iterdir()] == []

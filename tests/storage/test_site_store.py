@@ -1,6 +1,7 @@
 """Jobs over sites that are killed: run again, they leave the bytes of a job that was not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from jaxepi.errors import JaxepiError
 from jaxepi.runs.impute import impute_run
 from jaxepi.runs.mutagenesis import effects_run
+from jaxepi.storage.job import finished
 from jaxepi.storage.site_store import SiteStore
 
 HERE = Path(__file__).parent
@@ -120,7 +122,8 @@ def test_another_job_and_a_busy_folder_are_refused(tmp_path):
     store(tmp_path / "out").close()  # the refused ones let go of it
 
 
-def test_a_kill_while_the_raw_files_are_removed_costs_the_job_only(tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", ["sites.raw", "lock"])
+def test_a_kill_while_the_raw_files_are_removed_costs_nothing(tmp_path, monkeypatch, last):
     with store(tmp_path / "out") as one:
         one.append_sites(["1"], np.array([3]), value=np.ones((1, 2)))
         one.sync()
@@ -128,12 +131,19 @@ def test_a_kill_while_the_raw_files_are_removed_costs_the_job_only(tmp_path, mon
 
         def dying(path, **options):
             remove(path, **options)
-            if path.name == "sites.raw":
+            if path.name == last:
                 raise RuntimeError("killed")
 
         monkeypatch.setattr(Path, "unlink", dying)
         with pytest.raises(RuntimeError, match="killed"):
-            one.publish("done.json", {})
+            one.publish("done.json", {"sites": 1})
         monkeypatch.undo()
-    with store(tmp_path / "out") as again:
+    shutil.copytree(tmp_path / "out.partial", tmp_path / "other.partial")
+    assert finished(tmp_path / "out", "done.json", {"n": 1}, "job") == {"arguments": {"n": 1}, "sites": 1}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["done.json"]
+    assert not (tmp_path / "out.partial").exists()
+    # Another job begins anew there, and its files are not taken for those of the first.
+    assert finished(tmp_path / "other", "done.json", {"n": 2}, "job") is None
+    with store(tmp_path / "other", n=2) as again:
         assert again.sites == 0
+    assert finished(tmp_path / "other", "done.json", {"n": 1}, "job") is None

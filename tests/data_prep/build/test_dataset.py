@@ -77,10 +77,13 @@ def test_the_same_bytes_for_one_process_and_two(world, built, prepare, monkeypat
 def test_the_same_again_is_a_no_op(built, prepare, monkeypatch):
     out, argv = built
     before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
+    # A process that was killed behind the rename leaves its own folder.
+    (out.parent / "d.tmp-host-1").mkdir()
     monkeypatch.setattr("data_prep.build.dataset.build", None)
     status, printed, _ = prepare([*argv, "--processes", "2"])
     assert status == 0 and "nothing to do" in printed
     assert {p: p.stat().st_mtime_ns for p in out.iterdir()} == before
+    assert not list(out.parent.glob("d.tmp-*"))
 
 
 def test_moved_inputs_are_the_same_inputs(world, built, prepare):
