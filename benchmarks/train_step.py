@@ -42,7 +42,7 @@ class Step:
         mesh = make_mesh(devices=jax.devices()[:1])
         steps = make_steps(workload.task, optimizer, workload.config.steps, workload.config.seed, mesh)
         self.batch = device_batch(workload)
-        lowered = steps.train.lower(jax.eval_shape(steps.initial), self.batch)
+        lowered = steps.train.lower(steps.abstract(), self.batch)
         self.flops = (lowered.cost_analysis() or {}).get("flops")
         start = time.perf_counter()
         self.compiled = lowered.compile()

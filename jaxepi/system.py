@@ -1,6 +1,7 @@
 """What the generic code must know of a system: one frozen object, exported as `SYSTEM` by its package."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,4 +138,10 @@ class System:
         """A model of this config whose weights are shapes, for loading into."""
         if self.weights is not None and self.weights.build is not None:
             return self.weights.build(config)
-        return nnx.eval_shape(lambda: self.model(config, rngs=nnx.Rngs(0)))
+        return nnx.merge(*_traced(self.model, config), copy=True)
+
+
+@functools.lru_cache(maxsize=16)
+def _traced(model: type[nnx.Module], config: Any) -> tuple[Any, Any]:
+    """Graph and shapes of a model; tracing takes a second or more, and one program often loads a config again."""
+    return nnx.split(nnx.eval_shape(lambda: model(config, rngs=nnx.Rngs(0))))

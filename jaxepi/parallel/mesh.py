@@ -54,6 +54,15 @@ def gathered(mesh: Mesh, tree: Any) -> Any:
     return jax.lax.with_sharding_constraint(tree, replicated(mesh))
 
 
+def placed(tree: Any, shardings: Any) -> Any:
+    """Arrays that every host has in full, laid out over the mesh as `shardings` say."""
+
+    def of(leaf: Any, sharding: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(leaf.shape, sharding, np.asarray(leaf).__getitem__)
+
+    return jax.tree.map(of, tree, shardings)
+
+
 def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
     """For each array of a state: its longest axis that `fsdp` divides is split, small arrays are replicated."""
     size = mesh.shape["fsdp"]

@@ -17,7 +17,7 @@ import logging
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,8 +64,11 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         self.wait()
-        parts = {name: checksum(part) for name, part in _parts(state).items() if part is not None}
-        meta = _signed({**meta, "step": step, "checksum": checksum(state), "checksums": parts})
+        parts = {name: part for name, part in _parts(state).items() if part is not None}
+        sums = jax.device_get(_checksums({name: jax.tree.leaves(part) for name, part in parts.items()}))
+        whole = _joined([one for name in parts for one in sums[name]])
+        each = {name: _joined(sums[name]) for name in parts}
+        meta = _signed({**meta, "step": step, "checksum": whole, "checksums": each})
         try:
             self._manager.save(
                 step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
@@ -297,10 +300,10 @@ def _signed(meta: Mapping[str, Any]) -> Meta:
 
 
 def _parts(state: Any) -> Mapping[str, Any]:
-    """The parts of a state by name."""
+    """The parts of a state by name, in the order of its leaves."""
     if dataclasses.is_dataclass(state):
         return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return state
+    return dict(sorted(state.items()))
 
 
 def _child(node: Any, key: str) -> Any:
@@ -314,17 +317,24 @@ def _path(path: tuple[Any, ...]) -> str:
 
 def checksum(state: Any) -> int:
     """A 32-bit checksum over every bit of a state and its place, computed where the arrays live."""
-    return int(_checksum(jax.tree.leaves(state)))
+    return _joined(jax.device_get(_checksums(jax.tree.leaves(state))))
+
+
+def _joined(each: Sequence[Any]) -> int:
+    """The checksum of a tree, of those of its leaves in order."""
+    return functools.reduce(lambda total, one: (total * 16777619 + int(one)) % 2**32, each, 1)
 
 
 @jax.jit
-def _checksum(leaves: list[jax.Array]) -> jax.Array:
+def _checksums(tree: Any) -> Any:
+    """For every array of a tree its checksum, () uint32."""
+    return jax.tree.map(_checksum, tree)
+
+
+@jax.jit  # so that arrays of the same shape are traced once
+def _checksum(leaf: jax.Array) -> jax.Array:
     words = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
-
-    def of(leaf: jax.Array) -> jax.Array:
-        bits = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
-        flat = jax.lax.bitcast_convert_type(bits, words[bits.dtype.itemsize]).astype(jnp.uint32).ravel()
-        place = jax.lax.iota(jnp.uint32, flat.size) * jnp.uint32(2654435761) + jnp.uint32(1)
-        return (flat * (place | jnp.uint32(1))).sum(dtype=jnp.uint32)
-
-    return functools.reduce(lambda total, leaf: total * jnp.uint32(16777619) + of(leaf), leaves, jnp.uint32(1))
+    bits = leaf.astype(jnp.uint8) if leaf.dtype == bool else leaf
+    flat = jax.lax.bitcast_convert_type(bits, words[bits.dtype.itemsize]).astype(jnp.uint32).ravel()
+    place = jax.lax.iota(jnp.uint32, flat.size) * jnp.uint32(2654435761) + jnp.uint32(1)
+    return (flat * (place | jnp.uint32(1))).sum(dtype=jnp.uint32)

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jaxepi.evaluate.step import EvaluateStep, make_evaluate_step
-from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, replicated, state_shardings
+from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, placed, replicated, state_shardings
 from jaxepi.task import Task
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.transfer import check_frozen, chosen, keep_statistics, trainable
@@ -42,22 +42,25 @@ class Steps:
     """A task compiled for a mesh.
 
     Attributes:
-      initial: () -> TrainState, sharded; a function of the seed alone.
+      initial: () -> TrainState, sharded; a function of the seed alone. It is not compiled: a program that draws every
+        weight takes longer to compile than all of them to draw.
       train: (state, batch) -> (state, scalars); the old state's memory is reused.
       evaluate: (params, rest, batch) -> (metric sums, predictions).
+      shapes: of the state, and dtypes.
       shardings: of the state.
     """
 
     initial: Callable[[], TrainState]
     train: Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
     evaluate: EvaluateStep
+    shapes: TrainState
     shardings: TrainState
 
     def abstract(self) -> TrainState:
         """Shapes, dtypes and shardings of the state, for restoring a checkpoint into."""
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            jax.eval_shape(self.initial),
+            self.shapes,
             self.shardings,
         )
 
@@ -82,14 +85,12 @@ def make_steps(
       JaxepiError: a pattern that fits no parameter, or nothing left to train.
     """
     optimizer, schedule = make_optimizer(config, steps), make_schedule(config, steps)
-    graphdef, abstract, _ = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
+    graphdef, abstract, rest = nnx.split(nnx.eval_shape(lambda: task.build_model(nnx.Rngs(0))), nnx.Param, ...)
     check_frozen(abstract, frozen, frozen_statistics)
     if frozen:
         optimizer = optax.masked(optimizer, trainable(abstract, frozen))
 
-    def create() -> TrainState:
-        key = jax.random.key(seed)
-        _, params, rest = nnx.split(task.build_model(nnx.Rngs(jax.random.fold_in(key, 0))), nnx.Param, ...)
+    def state_of(key: jax.Array, params: Any, rest: Any) -> TrainState:
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -99,7 +100,15 @@ def make_steps(
             rng=jax.random.key_data(jax.random.fold_in(key, 1)),
         )
 
-    shardings = state_shardings(mesh, jax.eval_shape(create))
+    shapes = jax.eval_shape(state_of, jax.random.key(seed), abstract, rest)
+    shardings = state_shardings(mesh, shapes)
+
+    def initial() -> TrainState:
+        with jax.default_device(_host()):
+            key = jax.random.key(seed)
+            _, params, rest = nnx.split(task.build_model(nnx.Rngs(jax.random.fold_in(key, 0))), nnx.Param, ...)
+            return placed(state_of(key, params, rest), shardings)
+
     objective = _objective(task, graphdef, mesh, frozen, frozen_statistics)
 
     def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -116,11 +125,20 @@ def make_steps(
 
     rows, whole = batch_sharding(mesh), replicated(mesh)
     return Steps(
-        initial=jax.jit(create, out_shardings=shardings),
+        initial=initial,
         train=jax.jit(train, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0),
         evaluate=make_evaluate_step(task, graphdef, mesh),
+        shapes=shapes,
         shardings=shardings,
     )
+
+
+def _host() -> jax.Device:
+    """The CPU, which has room for a state that is to be split over devices; the first device where jax has no CPU."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
 
 
 def _objective(

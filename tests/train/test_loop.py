@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,25 +22,33 @@ from jaxepi.storage.workdir import locked
 from jaxepi.train import loop
 from jaxepi.train.loop import Run, due, train
 from jaxepi.trained import restore_model
+from jaxepi.verbs.config_file import read_config
 
 ROOT = Path(__file__).parents[2]
 
 
-def launch(arguments: list[str], workdir: Path, devices: int = 1) -> subprocess.Popen:
+def launch(arguments: list[str], workdir: Path, devices: int = 0) -> subprocess.Popen:
+    """The program in a process of its own, with that many made-up devices; 0: with the programs of this process."""
     # programs that are compiled in half the time and run a little slower
     xla = f"--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "launch.py", *arguments, f"--workdir={workdir}", "--config.report=False"]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **({"XLA_FLAGS": xla} if devices else {})},
     )  # fmt: skip
 
 
-def run(arguments: list[str], workdir: Path, expect: int = 0, devices: int = 1) -> str:
+def run(arguments: list[str], workdir: Path, devices: int = 0) -> None:
     process = launch(arguments, workdir, devices)
     out, _ = process.communicate(timeout=900)
-    assert process.returncode == expect, out
-    return out
+    assert process.returncode == 0, out
+
+
+def go_on(arguments: list[str], workdir: Path) -> None:
+    """The same run in this process, to its end."""
+    name, *fields = arguments
+    config = read_config(str(ROOT / name.removeprefix("--config=")), [*fields, "--config.report=False"])
+    assert train(config, workdir) == "finished"
 
 
 def records(workdir: Path, kind: str) -> list[dict]:
@@ -58,16 +67,32 @@ def parameters(workdir: Path) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(restored.model))]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """Runs of this module that differ in nothing but their folder share their compiled steps."""
+    make_steps, made = loop.make_steps, {}
+
+    def make(task, *arguments, **options):
+        key = repr((type(task), task.model_config, task.objective, task.tracks, task.manifest, arguments, options))
+        if key not in made:
+            made[key] = make_steps(task, *arguments, **options)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_steps", make)
+        yield
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(dataset, compilation_cache, tmp_path_factory):
-    """20 steps without a break, and its flags."""
+    """20 steps without a break, and the flags that make a process of its own do the same."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     arguments = [
         "--config=configs/melody_mt.py:smoke", f"--config.dataset.path={dataset}",
         f"--config.compilation_cache={compilation_cache}", "--config.batch_size=8", "--config.eval_batch_size=8",
         "--config.model.width=4", "--config.save_every=3", "--config.log_every=1", "--config.optimizer.ema_decay=0.9",
     ]  # fmt: skip
-    run(arguments, workdir)
+    go_on(arguments, workdir)
     return workdir, arguments
 
 
@@ -86,23 +111,26 @@ def test_kill_nine_and_rerun_gives_the_same_bits(uninterrupted, tmp_path):
                 break
             time.sleep(0.002)
         process.communicate()
-    run(arguments, workdir)
+    go_on(arguments, workdir)
     assert kills >= 1
     for ours, theirs in zip(parameters(workdir), parameters(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert losses(workdir)[20] == losses(whole)[20]
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_bits(uninterrupted, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_bits(uninterrupted, tmp_path, capsys):
     whole, arguments = uninterrupted
     workdir = tmp_path / "damaged"
-    run([*arguments, "--config.steps=8"], workdir)
-    newest = max(int(p.name) for p in (workdir / "checkpoints").iterdir())
+    shutil.copytree(whole, workdir)
+    before, newest = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
     for file in (workdir / "checkpoints" / str(newest) / "state").rglob("d/*"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    out = run(arguments, workdir)
-    assert f"checkpoints/{newest} is damaged" in out and "resuming from step" in out
+    go_on(arguments, workdir)
+    told = "".join(capsys.readouterr())
+    assert f"checkpoints/{newest} is damaged" in told and f"resuming from step {before} of {newest}" in told
     assert (workdir / "damaged" / f"checkpoints-{newest}").is_dir()
+    for ours, theirs in zip(parameters(workdir), parameters(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.slow  # tests/contract does so for every system, without a program
@@ -136,7 +164,7 @@ def test_two_processes_have_the_same_loss(uninterrupted, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     hosts = [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
-    processes = [launch([*arguments, *hosts, f"--process={i}"], workdir) for i in range(2)]
+    processes = [launch([*arguments, *hosts, f"--process={i}"], workdir, devices=1) for i in range(2)]
     outputs = [process.communicate(timeout=900)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     assert records(workdir, "start")[0]["devices"]["processes"] == 2
@@ -156,7 +184,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(uninterrupted, tmp_path):
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130 and "run the same command again" in out, out
     assert records(workdir, "end")[-1]["reason"] == "interrupted"
-    run(arguments, workdir)
+    go_on(arguments, workdir)
     for ours, theirs in zip(parameters(workdir), parameters(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
