@@ -12,7 +12,7 @@ if "JAXEPI_TEST_CACHE" not in os.environ:
     os.environ["JAXEPI_TEST_CACHE"] = tempfile.mkdtemp(prefix="jaxepi-tests-")
     atexit.register(shutil.rmtree, os.environ["JAXEPI_TEST_CACHE"], ignore_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXEPI_TEST_CACHE"]
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # also the small ones of single operations
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # broadcasting by accident is an error
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Compilation is most of the time of small models: few optimizations, unless the environment says 0.

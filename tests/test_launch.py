@@ -10,7 +10,6 @@ import pytest
 from jaxepi.verbs.command import main
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 @pytest.fixture(autouse=True)

@@ -29,8 +29,6 @@ from jaxepi.sequence import decode, one_hot
 from jaxepi.task import PLACES, featured, predicted
 from jaxepi.train.state import make_steps
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TOY = {"windowsum": "toys.windowsum"}  # the system of docs/extending.md, registered here alone
 
 

@@ -21,8 +21,6 @@ ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "extending.md"
 PACKAGE, CONFIG = ROOT / "tests/toys/windowsum", ROOT / "tests/toys/windowsum_config.py"
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
@@ -43,7 +41,7 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def workdir(registered, data, compiled_quickly, compilation_cache, tmp_path_factory) -> Path:
+def workdir(registered, data, compilation_cache, tmp_path_factory) -> Path:
     """A run, trained and evaluated by the command."""
     folder = tmp_path_factory.mktemp("runs") / "windowsum"
     fields = [f"--config.dataset.path={data}", f"--config.compilation_cache={compilation_cache}", "--noconfig.report"]

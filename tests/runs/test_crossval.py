@@ -19,7 +19,6 @@ from jaxepi.runs import crossval
 from jaxepi.runs.crossval import cross_validate, of_fold
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 SMALL = {"model.bin_sizes": (500,), "steps": 2, "dataset.folds": ("fold1", "fold2"), "batch_size": 4, "log_every": 1}
 
 

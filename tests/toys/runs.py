@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -64,12 +63,6 @@ def genes(tmp_path_factory) -> Path:
 def compilation_cache() -> Path:
     """Programs compiled by one test are there for the next, also in other processes."""
     return Path(os.environ["JAXEPI_TEST_CACHE"])
-
-
-@pytest.fixture(scope="module")
-def compiled_quickly():
-    """For tests of small models, where compilation is most of the time: few optimizations."""
-    jax.config.update("jax_disable_most_optimizations", True)  # also where the environment says otherwise
 
 
 @pytest.fixture

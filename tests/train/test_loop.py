@@ -246,7 +246,7 @@ def traced_once(monkeypatch):
     monkeypatch.setattr(loop, "make_steps", make)
 
 
-@pytest.mark.usefixtures("compiled_quickly", "traced_once")
+@pytest.mark.usefixtures("traced_once")
 def test_early_stopping_and_time_limit(config, tmp_path):
     config.steps, config.eval_every, config.patience = 200, 2, 2
     config.optimizer.learning_rate = 0.0
@@ -258,7 +258,6 @@ def test_early_stopping_and_time_limit(config, tmp_path):
     assert train(config, tmp_path / "time") == "out of time"
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_each_monitored_metric_keeps_its_best_which_is_on_disk_before_a_checkpoint_names_it(
     config, tmp_path, monkeypatch
 ):
@@ -283,7 +282,7 @@ def test_each_monitored_metric_keeps_its_best_which_is_on_disk_before_a_checkpoi
         restore_model(tmp_path, "best_x")
 
 
-@pytest.mark.usefixtures("compiled_quickly", "traced_once")
+@pytest.mark.usefixtures("traced_once")
 def test_sigterm_saves_at_once_and_what_it_left_out_is_evaluated_once_by_the_next_start(config, tmp_path, monkeypatch):
     config.steps, config.eval_every, config.save_every = 4, 2, 0
     config.optimizer.schedule = "constant"
@@ -338,7 +337,7 @@ def test_why_a_run_ends(step, signals, limit, out_of_patience, reason):
     assert Run._last_reason(run, step) == reason
 
 
-@pytest.mark.usefixtures("compiled_quickly", "traced_once")
+@pytest.mark.usefixtures("traced_once")
 def test_a_run_of_an_earlier_version_goes_on(config, tmp_path):
     """It knows neither fields that came later nor which step was evaluated last."""
     config.steps, config.save_every, config.eval_every, config.optimizer.schedule = 2, 1, 0, "constant"

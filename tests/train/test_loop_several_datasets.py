@@ -5,12 +5,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from jaxepi.runs.evaluation import evaluate_run
 from jaxepi.train.loop import train
-
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
 def _records(workdir, kind):

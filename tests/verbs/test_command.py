@@ -219,7 +219,7 @@ def melody(tmp_path_factory):
 
 
 @pytest.mark.parametrize("network", ["CnnL1h128", "FcAvg"])
-def test_a_model_of_single_sites_predicts_calls_unless_it_reads_neighbours(tmp_path, capsys, compiled_quickly, network):
+def test_a_model_of_single_sites_predicts_calls_unless_it_reads_neighbours(tmp_path, capsys, network):
     path = tmp_path / "sites.npz"
     jaxepi.export(DeepCpG(DeepCpGConfig(network, ("cpg/a",), window=1001, hidden=4), rngs=nnx.Rngs(0)), path)
     (tmp_path / "x.fa").write_text(">a\n" + "A" * 500 + "CG" + "T" * 499 + "\n")
@@ -233,7 +233,7 @@ def test_a_model_of_single_sites_predicts_calls_unless_it_reads_neighbours(tmp_p
         assert call.startswith("a\t500\tcpg/") and 0 < float(call.split("\t")[3]) < 1
 
 
-def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path, capsys, compiled_quickly):
+def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path, capsys):
     source = [f"--weights={melody}", f"--out={tmp_path / 'x'}"]
     assert "--fasta is needed here, such as --fasta genome.fa" in sentence(["predict", *source], capsys)
     assert "leave out --split" in sentence(["predict", *source, "--fasta=x.fa", "--split=test"], capsys)

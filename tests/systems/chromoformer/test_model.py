@@ -31,12 +31,6 @@ def golden_inputs(arrays, prefix="in:"):
     return inputs | {"interaction_freq": arrays[f"{prefix}interaction_freq"]}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """Compilation is most of the time of these tests."""
-    jax.config.update("jax_disable_most_optimizations", True)  # also where the environment says otherwise
-
-
 @nnx.jit
 def run(model, inputs):
     return model(inputs, intermediates=True)

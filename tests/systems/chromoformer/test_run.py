@@ -14,8 +14,6 @@ from jaxepi.train.loop import train
 from jaxepi.trained import restore_model
 from jaxepi.verbs.command import main
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def lines(workdir, kind):
     return [r for r in map(json.loads, (workdir / "log.jsonl").read_text().splitlines()) if r["kind"] == kind]
