@@ -7,7 +7,8 @@ from collections.abc import Iterable
 class JaxepiError(ValueError):
     """A problem with the user's input, told in one sentence: file, value, what was expected, what to do.
 
-    The command lines print the sentence without a traceback and leave with status 2. Whatever it quotes, it is one line.
+    The command lines print the sentence without a traceback and leave with status 2. It is one line, whatever it
+    quotes.
     """
 
     def __str__(self) -> str:

@@ -97,7 +97,7 @@ def _find(name: str, folder: str | None, base: Path | None) -> Path:
     direct = Path(name) if base is None or Path(name).is_absolute() else base / name
     if folder is None:
         if not os.path.exists(direct):  # unlike Path.exists, also says so of what no name can be
-            raise JaxepiError(f"{str(direct)[:200]!r} does not exist: a BigWig file was expected")
+            raise JaxepiError(f"{str(direct)[:200]} does not exist: a BigWig file was expected")
         return direct.absolute()
     known = _bigwigs_in(folder)
     if name in known:
