@@ -22,7 +22,7 @@ from jaxepi.errors import JaxepiError
 RECORD_INDEX = "record_index.npz"
 _WHOLE_FILE_DIGEST = 64 << 20
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 20
-_LATER_COUNTS = ("bases_read", "ambiguous_bases")  # came after the first datasets, whose fingerprints stay
+_LATER_COUNTS = ("ambiguous_bases",)  # came after the first datasets, whose fingerprints stay
 
 
 @dataclass(frozen=True)
