@@ -7,8 +7,12 @@ from collections.abc import Iterable
 class JaxepiError(ValueError):
     """A problem with the user's input, told in one sentence: file, value, what was expected, what to do.
 
-    The command lines print the sentence without a traceback and leave with status 2.
+    The command lines print the sentence without a traceback and leave with status 2. It is one line, whatever it
+    quotes.
     """
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ settings.register_profile(
     "short", derandomize=True, deadline=None, max_examples=30, database=None, phases=[Phase.explicit, Phase.generate]
 )
 settings.register_profile(
-    "long", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "long", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("short")
 

@@ -82,3 +82,7 @@ def test_a_program_without_a_status_leaves_by_itself(capsys):
     with pytest.raises(SystemExit) as end, one_sentence_errors():
         raise JaxepiError("No such file.")
     assert end.value.code == 2 and capsys.readouterr().err == "error: No such file.\n"
+
+
+def test_a_sentence_is_one_line_whatever_it_quotes():
+    assert str(JaxepiError("a\x0cb\u2028c\nd")) == "a b c d"

@@ -10,6 +10,7 @@ from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, 
 from data_prep.deepcpg.sequences import Sequences, random_bases
 from data_prep.deepcpg.statistics import CLASSES, class_counts, neighbour_means, over_cells, window_means
 from data_prep.deepcpg.store import CellStore
+from data_prep.sources.genome import ambiguous_bases
 from jaxepi.genome.intervals import Intervals
 from jaxepi.sequence import C, G, N
 
@@ -175,7 +176,10 @@ class DeepCpGRecipe(Recipe):
         if self.sequences is not None:
             self.sequences.take_counts()
         sequence, not_cpg, unknown = self._sequence(chrom, sites)
-        bases_read, ambiguous = self.sequences.take_counts() if self.sequences is not None else (0, 0)
+        ambiguous = 0
+        if self.sequences is not None:
+            starts = (sites - self.layout.window // 2).tolist()
+            ambiguous = ambiguous_bases(self.sequences, chrom, starts, self.layout.window)
         state, distance = self._neighbours(chrom, sites)
         values = self._values(chrom, sites)
         statistics = self._statistics(chrom, sites, values, state, distance)
@@ -183,7 +187,7 @@ class DeepCpGRecipe(Recipe):
         stored_state, stored_distance = self._stored(state, distance)
         tally = Tally()
         tally.add(records=len(sites), n_bases=unknown, not_cpg=not_cpg)
-        tally.add(bases_read=bases_read, ambiguous_bases=ambiguous)
+        tally.add(ambiguous_bases=ambiguous)
         tally.add(observed=(~np.isnan(values)).sum(axis=0), classes=self._class_counts(values, statistics))
         records = []
         for i, site in enumerate(sites.tolist()):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
-from data_prep.sources.genome import Genome
+from data_prep.sources.genome import Genome, ambiguous_bases
 from data_prep.sources.regions import Windows
 from data_prep.sources.tracks import TrackReader
 from jaxepi.errors import JaxepiError
@@ -220,8 +220,8 @@ class MelodyRecipe(Recipe):
                 if self._count(own_codes, own_sites, result.tally):
                     record = self._record(chrom, int(starts[i]), bool(blanked[i]), own_codes, own_sites)
                     result.records.append((block.first_key + int(i), record))
-        bases_read, ambiguous = self.genome.take_counts()
-        result.tally.add(bases_read=bases_read, ambiguous_bases=ambiguous)
+        starts_kept = [record["start"] for _, record in result.records]
+        result.tally.add(ambiguous_bases=ambiguous_bases(self.genome, chrom, starts_kept, self.window))
         return result
 
     def _stretches(self, starts: np.ndarray) -> Iterator[np.ndarray]:

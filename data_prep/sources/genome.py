@@ -1,8 +1,8 @@
 """The genome as data preparation sees it: `jaxepi.genome.fasta.Genome` with chromosome names brought to one form."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,7 +37,27 @@ class Genome:
         return self._file.take_counts()
 
 
+class Counting(Protocol):
+    """Sequence that counts what is read of it: `Genome`, or several of them."""
+
+    def codes(self, chrom: str, start: int, end: int) -> np.ndarray: ...
+
+    def take_counts(self) -> tuple[int, int]: ...
+
+
+def ambiguous_bases(genome: Counting, chrom: str, starts: Sequence[int], window: int) -> int:
+    """How many letters of windows are ambiguity codes other than N.
+
+    Windows are read one by one only if there were any in what was read since the last call of `take_counts`, so that
+    the count does not depend on what was read at once, and costs nothing where there are none.
+    """
+    _, found = genome.take_counts()
+    for start in starts if found else ():
+        genome.codes(chrom, start, start + window)
+    return genome.take_counts()[1]
+
+
 def ambiguity_note(counts: Mapping[str, Any]) -> str:
     """What a line about a split says on its ambiguity codes; nothing without any."""
     ambiguous = counts.get("ambiguous_bases", 0)  # datasets of earlier versions do not tell
-    return f" ({ambiguous} of {counts['bases_read']} bases read are ambiguity codes, taken as N)" if ambiguous else ""
+    return f" ({ambiguous} bases of them ambiguity codes)" if ambiguous else ""

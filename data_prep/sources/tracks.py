@@ -96,13 +96,13 @@ def _stem(path: Path) -> str:
 def _find(name: str, folder: str | None, base: Path | None) -> Path:
     direct = Path(name) if base is None or Path(name).is_absolute() else base / name
     if folder is None:
-        if not direct.exists():
-            raise JaxepiError(f"{direct} does not exist: a BigWig file was expected")
+        if not os.path.exists(direct):  # unlike Path.exists, also says so of what no name can be
+            raise JaxepiError(f"{str(direct)[:200]} does not exist: a BigWig file was expected")
         return direct.absolute()
     known = _bigwigs_in(folder)
     if name in known:
         return (Path(folder) / name).absolute()
-    if direct.is_absolute() and direct.exists():
+    if direct.is_absolute() and os.path.exists(direct):
         return direct
     fitting = [k for k in known if name in k]
     if len(fitting) == 1:

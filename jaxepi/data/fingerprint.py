@@ -7,7 +7,7 @@ from typing import Any
 
 # entries of a manifest that are not content
 _AROUND = ("kind", "system", "jaxepi_version", "arguments", "inputs", "fingerprint", "checksum")
-_LATER_COUNTS = ("bases_read", "ambiguous_bases")  # of a split; came after the first datasets, whose fingerprints stay
+_LATER_COUNTS = ("ambiguous_bases",)  # of a split; came after the first datasets, whose fingerprints stay
 
 
 def fingerprint_of(manifest: Mapping[str, Any]) -> str | None:

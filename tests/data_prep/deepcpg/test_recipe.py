@@ -187,7 +187,7 @@ def test_random_bases_do_not_depend_on_the_blocks(rng, tmp_path, tools, monkeypa
         assert made[0][key].max() < 4
 
 
-def test_ambiguity_codes_are_counted_once_a_block(tmp_path):
+def test_ambiguity_codes_are_counted_in_every_window(tmp_path):
     cells = Cells(tmp_path, np.random.default_rng(0), lengths={"chr1": 300})
     (tmp_path / "g.fa").write_text(">chr1\n" + "ACRTNACGYT" * 30 + "\n")
     sequences = Sequences([tmp_path / "g.fa"])
@@ -196,6 +196,6 @@ def test_ambiguity_codes_are_counted_once_a_block(tmp_path):
     (block,) = recipe.blocks()["test"]
     for _ in range(2):
         tally = recipe.make_block(block).tally
-        assert (tally.sums["bases_read"], tally.sums["ambiguous_bases"]) == (43, 8)  # 44 to 86
+        assert (tally.sums["n_bases"], tally.sums["ambiguous_bases"]) == (10, 7)  # 45 to 55, 48 to 58, 75 to 85
     without = DeepCpGRecipe(cells.store, None, {"test": SiteTable({"chr1": sites})}, Layout(0, 4))
     assert without.make_block(block).tally.sums["ambiguous_bases"] == 0

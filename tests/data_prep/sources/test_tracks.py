@@ -121,3 +121,10 @@ def test_empty_cells_of_a_table_are_told(folder):
         table.write_text("name,file\nblood,Blood-B\n" + row)
         with pytest.raises(JaxepiError, match=r"t\.csv line 3 has an empty cell: each track needs a name and a file"):
             resolve_tracks(folder=str(folder), table=str(table))
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "a\x00b"])
+def test_a_name_that_no_file_can_have_is_told(tmp_path, name):
+    (tmp_path / "t.csv").write_text(f"name,file\nx,{name}\n")
+    with pytest.raises(JaxepiError, match="does not exist: a BigWig file was expected"):
+        resolve_tracks(table=str(tmp_path / "t.csv"))

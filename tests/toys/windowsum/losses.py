@@ -7,5 +7,4 @@ import optax
 
 def cross_entropy(logits: jax.Array, target: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean over the bins and tracks that count; all (B, T, K), a target is a fraction."""
-    entropy = optax.sigmoid_binary_cross_entropy(logits, target)
-    return jnp.where(mask, entropy, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+    return optax.sigmoid_binary_cross_entropy(logits, target).sum(where=mask) / jnp.maximum(mask.sum(), 1)

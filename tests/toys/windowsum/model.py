@@ -27,8 +27,7 @@ class WindowSum(nnx.Module):
 
     def trunk(self, x: jax.Array) -> jax.Array:
         """How often each kind of word occurs in each bin (B, T, width)."""
-        found = nnx.relu(self.words(x))
-        return found.reshape(len(x), -1, self.config.bin, self.config.width).mean(axis=2)
+        return nnx.relu(self.words(x)).reshape(len(x), -1, self.config.bin, self.config.width).mean(axis=2)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.head(self.trunk(x))

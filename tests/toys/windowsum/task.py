@@ -28,10 +28,9 @@ class WindowSumTask(Task):
     options = Options(region="bin", label_threshold=None, unit="fraction", system="windowsum")
 
     def __init__(self, sizes, objective, manifest, tracks=()):
-        self.manifest, self.window = manifest, int(manifest["window"])
+        self.manifest, self.window, self.grid = manifest, int(manifest["window"]), Grid("bin", bin=int(manifest["bin"]))
         self.tracks, self.columns = choose_tracks(manifest["tracks"], tracks)
         self.chosen = tuple(self.tracks) if tracks else ()
-        self.grid = Grid("bin", bin=int(manifest["bin"]))
         decided = {"tracks": len(self.tracks), "bin": self.grid.bin}
         self.model_config = from_section(WindowSumConfig, sizes, "config.model", **decided)
         self.objective = from_section(WindowSumObjective, objective, "config.task")
@@ -45,8 +44,7 @@ class WindowSumTask(Task):
         batch = {"sequence": np.full((len(records), self.window), N, np.uint8), "target": np.zeros(shape, np.float32)}
         for row, record in enumerate(records):
             if record is not None:
-                batch["sequence"][row] = record["sequence"]
-                batch["target"][row] = record["target"][:, self.columns]
+                batch["sequence"][row], batch["target"][row] = record["sequence"], record["target"][:, self.columns]
         return batch | {"row_mask": np.array([record is not None for record in records], np.float32)}
 
     def prepare(self, batch, rng, train):
@@ -78,8 +76,7 @@ class WindowSumTask(Task):
         return entropy, {"entropy": entropy}
 
     def predictions(self, outputs, targets):
-        starts = self.grid.bin * jnp.arange(outputs.shape[1])
-        offset = jnp.broadcast_to(starts, outputs.shape[:2])
+        offset = jnp.broadcast_to(self.grid.bin * jnp.arange(outputs.shape[1]), outputs.shape[:2])
         return {"prediction": self.values(outputs), "offset": offset, **targets}
 
     def metrics(self, outputs, targets):
