@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import (
+
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import (
     REFUSED,
     SAME,
     UNPROTECTED,
@@ -21,7 +22,7 @@ from fault_changes import (
     text,
     words,
 )
-from fault_prep import Door, raw
+from benchmarks.fault_prep import Door, raw
 
 Enter = Callable[[Case], Any]
 

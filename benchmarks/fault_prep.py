@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import (
+
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import (
     EITHER,
     REFUSED,
     SAME,

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import EITHER, REFUSED, SAME, Case, Change, damage, on_bytes, on_file
-from fault_prep import Door
+
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import EITHER, REFUSED, SAME, Case, Change, damage, on_bytes, on_file
+from benchmarks.fault_prep import Door
 
 
 def doors(enter: Callable[[Case], Any]) -> list[Door]:
