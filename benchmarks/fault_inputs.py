@@ -212,7 +212,7 @@ class Campaign:
         shutil.rmtree(folder, ignore_errors=True)
         for source, place in door.files:
             parts = Path(source).parts
-            part = f"{parts[0]}/{parts[1]}" if parts[0] in worlds.SYSTEMS else parts[0]
+            part = f"{parts[0]}/{parts[1]}" if parts[0] in (*worlds.SYSTEMS, "weights") else parts[0]
             with _captured(self.base.parent / "cache"):
                 worlds.make(self.base, part, self.seed, _program)
             copied(self.base / source, folder / place)
@@ -279,6 +279,7 @@ def _program(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> None
     with contextlib.redirect_stderr(out):
         status = main(words)
     text = out.getvalue()
+    sys.stderr.write(text)  # where warnings are looked for
     errors = [
         line for line in text.splitlines() if re.match(r"(\S+ \S+ \S+: )?error: |python -m \S+ \S+: error: ", line)
     ]

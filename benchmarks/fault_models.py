@@ -265,7 +265,7 @@ def _calls() -> list[Door]:
         "nothing as source": lambda case: jaxepi.load(""), "None as source": lambda case: jaxepi.load(None),
         "an empty mapping": lambda case: jaxepi.load({}), "a mapping of texts": lambda case: jaxepi.load({"a": "b"}),
     }  # fmt: skip
-    files = [*((f"weights/{name}.npz", f"{name}.npz") for name in worlds.SYSTEMS), *raw("genome.fa")]
+    files = [*((f"weights/{name}/{name}.npz", f"{name}.npz") for name in worlds.SYSTEMS), *raw("genome.fa")]
     return [
         Door("calls", name, files, "", call, [words(name, REFUSED)], output="nothing") for name, call in calls.items()
     ]

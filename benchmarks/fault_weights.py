@@ -28,7 +28,12 @@ def doors(enter: Callable[[Case], Any]) -> list[Door]:
                 suffix
             ]
             door = Door(
-                "weights", file, [(f"weights/{file}", file)], f"{{folder}}/{file}", enter, [*changes, *edits(file)]
+                "weights",
+                file,
+                [(f"weights/{system}/{file}", file)],
+                f"{{folder}}/{file}",
+                enter,
+                [*changes, *edits(file)],
             )
             made.append(door)
     return made
