@@ -118,7 +118,7 @@ def _count(
     own["tried"] += 1
     own[outcome.what] += 1
     if outcome.what not in ("sentences", "accepted"):
-        own["cases"].append(f"{outcome.what}: {door.name}, {change.name}: {outcome.told}")
+        own["cases"].append(f"{outcome.what}: {door.kind} {door.name}, {change.name}: {outcome.told}")
         report(own["cases"][-1])
 
 
