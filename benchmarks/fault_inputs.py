@@ -18,32 +18,39 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import fault_models
-import fault_prep
-import fault_weights
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import EITHER, REFUSED, SAME, UNPROTECTED, Case, Change, copied
-from fault_prep import Door
 
+from benchmarks import fault_models, fault_prep, fault_weights
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import EITHER, REFUSED, SAME, UNPROTECTED, Case, Change, copied
+from benchmarks.fault_prep import Door
 from jaxepi.errors import JaxepiError
 
 LONGEST = 300  # seconds that a case may take
 _COUNTS = ("tried", "sentences", "tracebacks", "silent", "accepted", "refused")
 _TELLS = re.compile(r"^warning: |left out$", re.MULTILINE)  # a line about input that was passed over
-_NAMES_SOMETHING = re.compile(
-    r"[/'\"\d]|--|config|given|has no|verb|\w_\w"
-)  # a sentence without any of these names neither file nor value
+# A sentence without any of these names neither file nor value.
+_NAMES_SOMETHING = re.compile(r"[/'\"\d]|--|config|given|has no|verb|\w_\w")
 
 
 class Traceback(Exception):
     """A program failed in another way than by a sentence."""
+
+
+# Of the process that tries cases: small models compile quickly, and no accelerator is touched.
+_WORKER = {
+    "JAX_PLATFORMS": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def run(
     while number < len(chosen):
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         worker = multiprocessing.get_context("spawn").Process(target=_work, args=(folder, seed, count, number, theirs))
-        worker.start()
+        with _environment(_WORKER | {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}):
+            worker.start()
         theirs.close()
         try:
             while number < len(chosen):
@@ -110,7 +118,7 @@ def _count(
     own["tried"] += 1
     own[outcome.what] += 1
     if outcome.what not in ("sentences", "accepted"):
-        own["cases"].append(f"{outcome.what}: {door.name}, {change.name}: {outcome.told}")
+        own["cases"].append(f"{outcome.what}: {door.kind} {door.name}, {change.name}: {outcome.told}")
         report(own["cases"][-1])
 
 
@@ -204,7 +212,7 @@ class Campaign:
         shutil.rmtree(folder, ignore_errors=True)
         for source, place in door.files:
             parts = Path(source).parts
-            part = f"{parts[0]}/{parts[1]}" if parts[0] in worlds.SYSTEMS else parts[0]
+            part = f"{parts[0]}/{parts[1]}" if parts[0] in (*worlds.SYSTEMS, "weights") else parts[0]
             with _captured(self.base.parent / "cache"):
                 worlds.make(self.base, part, self.seed, _program)
             copied(self.base / source, folder / place)
@@ -224,10 +232,21 @@ def _left(case: Case, door: Door) -> bool:
 
 
 @contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment, for the block."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
 def _captured(cache: Path) -> Iterator[Callable[[], str]]:
     """What the block prints, also from C; its user's cache is a folder of the case."""
-    before, place = os.environ.get("XDG_CACHE_HOME"), tempfile.TemporaryFile("w+b")
-    os.environ["XDG_CACHE_HOME"] = str(cache)
+    place = tempfile.TemporaryFile("w+b")
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(number, os.dup(number)) for number in (1, 2)]
@@ -240,16 +259,13 @@ def _captured(cache: Path) -> Iterator[Callable[[], str]]:
 
     out = io.TextIOWrapper(os.fdopen(os.dup(place.fileno()), "wb", 0), write_through=True)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        quiet = contextlib.redirect_stdout(out), contextlib.redirect_stderr(out)
+        with _environment({"XDG_CACHE_HOME": str(cache)}), quiet[0], quiet[1]:
             yield printed
     finally:
         for number, own in kept:
             os.dup2(own, number)
             os.close(own)
-        if before is None:
-            del os.environ["XDG_CACHE_HOME"]
-        else:
-            os.environ["XDG_CACHE_HOME"] = before
 
 
 def _program(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> None:
@@ -263,6 +279,7 @@ def _program(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> None
     with contextlib.redirect_stderr(out):
         status = main(words)
     text = out.getvalue()
+    sys.stderr.write(text)  # where warnings are looked for
     errors = [
         line for line in text.splitlines() if re.match(r"(\S+ \S+ \S+: )?error: |python -m \S+ \S+: error: ", line)
     ]

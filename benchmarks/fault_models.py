@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import (
+
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import (
     REFUSED,
     SAME,
     UNPROTECTED,
@@ -21,7 +22,7 @@ from fault_changes import (
     text,
     words,
 )
-from fault_prep import Door, raw
+from benchmarks.fault_prep import Door, raw
 
 Enter = Callable[[Case], Any]
 
@@ -264,7 +265,7 @@ def _calls() -> list[Door]:
         "nothing as source": lambda case: jaxepi.load(""), "None as source": lambda case: jaxepi.load(None),
         "an empty mapping": lambda case: jaxepi.load({}), "a mapping of texts": lambda case: jaxepi.load({"a": "b"}),
     }  # fmt: skip
-    files = [*((f"weights/{name}.npz", f"{name}.npz") for name in worlds.SYSTEMS), *raw("genome.fa")]
+    files = [*((f"weights/{name}/{name}.npz", f"{name}.npz") for name in worlds.SYSTEMS), *raw("genome.fa")]
     return [
         Door("calls", name, files, "", call, [words(name, REFUSED)], output="nothing") for name, call in calls.items()
     ]

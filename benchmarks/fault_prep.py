@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import (
+
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import (
     EITHER,
     REFUSED,
     SAME,
@@ -259,6 +260,17 @@ def _deepcpg(enter: Callable[[Case], Any]) -> list[Door]:
 
 
 def _genes(enter: Callable[[Case], Any]) -> list[Door]:
+    own = raw("genes.gtf", "expression.tsv", "contacts.tsv", "K4.bw", "K27.bw")
+    tables = raw("tss.tsv", "list.txt", "hic", "marks.csv", "K4.bw", "K27.bw")
+    arrays = raw("metadata.csv", "npy", "sizes.txt")
+    return [
+        Door("genes", "annotation", own, worlds.GENES, enter, _annotation()),
+        Door("genes", "tables", tables, worlds.GENES_FILES, enter, _gene_tables()),
+        Door("genes", "arrays", arrays, worlds.GENES_ARRAYS, enter, _gene_arrays()),
+    ]
+
+
+def _annotation() -> list[Change]:
     gtf, expression, contacts = Table("genes.gtf"), Table("expression.tsv", titles=1), Table("contacts.tsv", titles=1)
     plain = [*gtf.cells(3, WRONG_PLACES | {"after its end": "9999999"}), *gtf.cells(6, {"strand x": "x", "empty": ""})]
     plain += [*gtf.rows(twice=SAME), gtf.renamed_chromosomes(), *gtf.cells(8, {"empty": "", "without id": 'a "b";'})]
@@ -290,15 +302,15 @@ def _genes(enter: Callable[[Case], Any]) -> list[Door]:
         ]
     )  # fmt: skip
     plain += options(["--folds 1=chr1", "--folds 1=chr1 2=chr2 3=chr3 4=chr9"], EITHER)
+    return plain
+
+
+def _gene_tables() -> list[Change]:
     tss, marks = Table("tss.tsv", titles=1), Table("marks.csv", ",", titles=1)
     files = [*tss.rows(twice=SAME), *tss.cells(2, WRONG_PLACES, EITHER), *tss.cells(3, {"strand x": "x", "empty": ""})]
     files += [tss.renamed_chromosomes(), *tss.cells(0, {"empty": ""}), *tss.cells(1, {"empty": ""}), *marks.rows()]
-    files += [
-        *text("tss.tsv"),
-        *text("marks.csv"),
-        *text("list.txt"),
-        *marks.cells(1, {"unknown": "no.bw", "empty": ""}),
-    ]
+    files += [*text("tss.tsv"), *text("marks.csv"), *text("list.txt")]
+    files += marks.cells(1, {"unknown": "no.bw", "empty": ""})
     files += [*damage("tss.tsv", checked=False, packed=True), *damage("list.txt", checked=False, packed=True)]
     files += [*damage("hic/chr1.npy", checked=False), *damage("hic/chr2.txt", checked=False, packed=True)]
     files = [
@@ -306,30 +318,23 @@ def _genes(enter: Callable[[Case], Any]) -> list[Door]:
     ]
     files += _arrays("hic/chr1.npy", "not square", "negative shape") + text("hic/chr2.txt")
     files += Table("hic/chr2.txt", " ").cells(2, {"text": "abc", "empty": "", "one more": "1 2"})
+    return files
+
+
+def _gene_arrays() -> list[Change]:
     metadata, sizes = Table("metadata.csv", ",", titles=1), Table("sizes.txt")
-    arrays = [
-        *metadata.rows(),
-        *metadata.cells(5, {**WRONG_PLACES, "beyond the chromosome": "89500"}),
-        *text("metadata.csv"),
-    ]
+    arrays = [*metadata.rows(no_column=UNPROTECTED), *text("metadata.csv")]  # without expression, labels are unknown
+    arrays += metadata.cells(5, {**WRONG_PLACES, "beyond the chromosome": "89500"})
     arrays += metadata.cells(1, {"text": "abc", "negative": "-1", "NaN": "nan"})
     arrays += metadata.cells(3, {"not 0 or 1": "2", "text": "x"}) + metadata.cells(7, {"strand x": "x", "empty": ""})
-    arrays += metadata.cells(8, {"fold 5": "5", "text": "x", "empty": "", "another": "3"})
+    arrays += metadata.cells(8, {"fold 5": "5", "text": "x", "empty": ""})
     arrays += metadata.cells(9, {"no region": "abc", "two": "chr1:1-5;chr1:7-9", "unknown": "chr1:1-5"})
     arrays += metadata.cells(10, {"text": "x", "empty": "", "NaN": "nan"}) + [metadata.renamed_chromosomes()]
     arrays += [*sizes.cells(1, {"text": "x", "empty": "", "zero": "0", "negative": "-1"}), *text("sizes.txt")]
     arrays += damage("metadata.csv", checked=False, packed=True)
     arrays += [*damage("npy/chr1:10000-50000.npy", checked=False), *_arrays("npy/chr1:10000-50000.npy", *_SPOILT)]
     arrays += _arrays("npy/chr2:70000-70800.npy", *_SPOILT)
-    own = raw("genes.gtf", "expression.tsv", "contacts.tsv", "K4.bw", "K27.bw")
-    return [
-        Door("genes", "annotation", own, worlds.GENES, enter, plain),
-        Door(
-            "genes", "tables", raw("tss.tsv", "list.txt", "hic", "marks.csv", "K4.bw", "K27.bw"), worlds.GENES_FILES,
-            enter, files,
-        ),
-        Door("genes", "arrays", raw("metadata.csv", "npy", "sizes.txt"), worlds.GENES_ARRAYS, enter, arrays),
-    ]  # fmt: skip
+    return arrays
 
 
 _SPOILT = ("not square", "one row", "NaN", "negative", "of texts", "pickled", "complex", "a scalar", "empty")

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import fault_worlds as worlds
 import numpy as np
-from fault_changes import EITHER, REFUSED, SAME, Case, Change, damage, on_bytes, on_file
-from fault_prep import Door
+
+from benchmarks import fault_worlds as worlds
+from benchmarks.fault_changes import EITHER, REFUSED, SAME, Case, Change, damage, on_bytes, on_file
+from benchmarks.fault_prep import Door
 
 
 def doors(enter: Callable[[Case], Any]) -> list[Door]:
@@ -27,7 +28,12 @@ def doors(enter: Callable[[Case], Any]) -> list[Door]:
                 suffix
             ]
             door = Door(
-                "weights", file, [(f"weights/{file}", file)], f"{{folder}}/{file}", enter, [*changes, *edits(file)]
+                "weights",
+                file,
+                [(f"weights/{system}/{file}", file)],
+                f"{{folder}}/{file}",
+                enter,
+                [*changes, *edits(file)],
             )
             made.append(door)
     return made

@@ -252,20 +252,19 @@ def write_coverage(folder: Path, seed: int) -> None:
 
 
 def write_weights(folder: Path) -> None:
-    """A small model of every system in each format that it is exported to."""
+    """A small model of the system that the folder is called by, in each format that it is exported to."""
     from flax import nnx
 
     import jaxepi
     from jaxepi.registry import get_system, task_of
 
+    system = get_system(folder.name)
+    toy = system.toy(0, 0)
+    task = task_of(system, toy.model, toy.task, toy.manifest)
+    model = task.build_model(nnx.Rngs(0))
     folder.mkdir(parents=True)
-    for name in SYSTEMS:
-        system = get_system(name)
-        toy = system.toy(0, 0)
-        task = task_of(system, toy.model, toy.task, toy.manifest)
-        model = task.build_model(nnx.Rngs(0))
-        for suffix in (".pth", ".npz", ".safetensors") + ((".h5",) if name == "deepcpg" else ()):
-            jaxepi.export(model, folder / f"{name}{suffix}", tracks=task.tracks)
+    for suffix in (".pth", ".npz", ".safetensors") + ((".h5",) if system.name == "deepcpg" else ()):
+        jaxepi.export(model, folder / f"{system.name}{suffix}", tracks=task.tracks)
 
 
 def make(base: Path, part: str, seed: int, run: Callable[[Any, list[str]], object]) -> None:
@@ -273,7 +272,7 @@ def make(base: Path, part: str, seed: int, run: Callable[[Any, list[str]], objec
 
     Args:
       base: of all of them.
-      part: raw, coverage, weights, or dataset or run in the folder of a system.
+      part: raw, coverage, a system in weights, or dataset or run in the folder of a system.
       seed: of all that is drawn.
       run: runs the main of a program on a command line, and raises unless it succeeds.
     """
@@ -284,7 +283,7 @@ def make(base: Path, part: str, seed: int, run: Callable[[Any, list[str]], objec
         write_raw(place, seed)
     elif part == "coverage":
         write_coverage(place / "folder", seed)
-    elif part == "weights":
+    elif place.parent.name == "weights":
         write_weights(place)
     elif place.name == "dataset":
         from data_prep.__main__ import main as prepare

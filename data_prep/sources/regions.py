@@ -72,9 +72,11 @@ def split_by_regions(path: str | Path, lengths: Mapping[str, int], prefix: str =
     """Intervals per split from a BED file whose fourth column names the split, in the order of the file.
 
     Raises:
-        JaxepiError: a row without a split or beyond a chromosome, or regions of two splits that overlap.
+        JaxepiError: a row without a split or beyond a chromosome, one that comes twice, or regions of two splits that
+            overlap.
     """
     spans: dict[str, list[Interval]] = {}
+    seen: set[tuple[Interval, str]] = set()
     for number, interval, rest in read_bed(Path(path), prefix):
         chrom = interval.chrom
         if not rest or not rest[0]:
@@ -85,6 +87,9 @@ def split_by_regions(path: str | Path, lengths: Mapping[str, int], prefix: str =
         if chrom not in lengths or interval.end > lengths[chrom]:
             have = f"{lengths[chrom]} bases long" if chrom in lengths else "not in the FASTA file"
             raise JaxepiError(f"{path} line {number} says {interval}, but {chrom} is {have}: use the same genome build")
+        if (interval, rest[0]) in seen:
+            raise JaxepiError(f"{path} line {number} lists {interval} of split {rest[0]!r} once more: remove the line")
+        seen.add((interval, rest[0]))
         spans.setdefault(rest[0], []).append(interval)
     _check_apart(path, spans)
     return spans
