@@ -157,7 +157,7 @@ class Campaign:
         return Kill(number, seconds=float(random.uniform(first, whole.seconds)))
 
     def case(self, kind: Kind, number: int, kills: int) -> Tally:
-        """One folder, `kills` kills at most, and the end."""
+        """One folder, `kills` times SIGKILL at most, between them other signals, and the end."""
         return _Case(self, kind, number).run(kills)
 
 
@@ -175,7 +175,7 @@ class _Case:
         """All starts, and what they leave. A folder in which something is wrong stays."""
         told, before, began = self._tally.counts, {}, {}
         while True:
-            kill = self._campaign.draw(self._kind, self._random) if told["tried"] < kills else None
+            kill = self._campaign.draw(self._kind, self._random) if told["killed"] < kills else None
             ended, said = self._start(kill)
             hit = kill if ended.hit else None
             for text in self._read(lambda: lost(before, began, self._folder, said)) or []:  # noqa: B023
@@ -268,13 +268,13 @@ def run(
     Args:
       folder: an empty folder; what is wrong stays in `cases/` and `logs/`.
       seed: of the data, and of when is killed.
-      count: kills.
+      count: how often SIGKILL is sent; other signals come on top.
       deadline: `time.monotonic()` behind which no case begins; None: there is none.
       report: takes lines of progress.
       workers: programs at a time.
       names: kinds to kill; None for all.
 
-    Returns: kind -> `tried` kills, of them `killed` by SIGKILL and `interrupted` by another signal, `runs` that came to
+    Returns: kind -> signals `tried`, of them `killed` by SIGKILL and `interrupted` by another, `runs` that came to
       their end, counts of WRONG, and `cases`, a text for each thing that is wrong.
     """
     chosen = [kind for kind, quota in zip(choose(names), quotas(choose(names), count).values(), strict=True) if quota]
@@ -333,10 +333,10 @@ def _work(campaign: Campaign, plan: _Plan, tallies: dict[str, Tally], report: Ca
     while (order := plan.next()) is not None:
         kind, number, kills = order
         tally = campaign.case(kind, number, kills)
-        plan.give_back(kind, kills - tally.counts["tried"])
+        plan.give_back(kind, kills - tally.counts["killed"])
         for name, value in tally.counts.items():
             tallies[kind.name].counts[name] += value
         tallies[kind.name].cases += tally.cases
-        report(f"{plan.status()}: {kind.name} case {number}, {tally.counts['tried']} kills")
+        report(f"{plan.status()}: {kind.name} case {number}, {tally.counts['killed']} kills")
         for text in tally.cases:
             report(f"  {text}")

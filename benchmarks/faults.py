@@ -4,9 +4,10 @@
 
 Kills: every program that writes (training of each system, cross-validation, each data_prep command, evaluation,
 prediction, attention, imputation, base changes, motifs) is killed at random moments, most of them while it writes, and
-started again until it ends. Counted are `tried` kills and, all of which must be 0, `half` files under their final
-names, saved steps or sites that were `lost`, results `unequal` to those of an uninterrupted run, `stale` files left at
-the end, restarts that were `refused`, that `hung`, and `tracebacks`.
+started again until it ends. Counted are the signals `tried` (`killed` by SIGKILL; `interrupted` by SIGTERM or SIGINT,
+which come on top of --kills) and, all of which must be 0, `half` files under their final names, saved steps or sites
+that were `lost`, results `unequal` to those of an uninterrupted run, `stale` files left at the end, restarts that were
+`refused`, that `hung`, and `tracebacks`.
 
 Inputs: broken files and options at every door. Counted are `tried`, those told in one of the `sentences`, and, which
 must be 0, `tracebacks` and those taken in silence (`silent`).

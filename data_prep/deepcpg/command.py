@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.build import dataset
-from data_prep.build.folder import BuildFolder
+from data_prep.build.folder import BuildFolder, remove_stale
 from data_prep.build.options import (
     PROGRAM,
     SPACE_FACTOR,
@@ -45,11 +45,12 @@ def main(argv: Sequence[str], program: str = PROGRAM) -> int:
     files = input_files(args)
     inputs = dataset.describe_inputs(files)
     arguments = _arguments(args)
+    profiles = out.with_name(f"{out.name}.profiles")  # beside the dataset, where workers on other machines see it
     if made_before(args, DeepCpGRecipe.name, arguments, inputs):
+        remove_stale(profiles)
         return 0
     execution = execution_of(args)
-    # Beside the dataset, where workers on other machines see it.
-    with BuildFolder(out.with_name(f"{out.name}.profiles")) as place:
+    with BuildFolder(profiles) as place:
         try:
             recipe = make_recipe(args, files, place.folder)
         except OSError as error:
