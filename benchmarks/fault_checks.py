@@ -45,12 +45,17 @@ def is_step(path: Path) -> bool:
     return path.is_dir() and path.name.isdigit() and re.match("checkpoints$|best", path.parent.name) is not None
 
 
+def is_temporary(place: Path) -> bool:
+    """Whether what lies at a relative path is still being made."""
+    return any(TEMPORARY.search(part) for part in place.parts)
+
+
 def half(folder: Path, kills: int = 1) -> list[str]:
     """What lies below a folder under its final name and is not whole, a line each; `kills`: how often it was killed."""
     found, datasets = [], set()
     for path in walk(folder):
         place = path.relative_to(folder)
-        if any(TEMPORARY.search(part) for part in place.parts):
+        if is_temporary(place):
             continue
         if ".tfrecord-" in path.name:
             datasets.add(path.parent)
@@ -170,6 +175,8 @@ def compare(found: dict[str, Any], expected: dict[str, Any]) -> tuple[list[str],
 
 
 def _content(path: Path, folder: Path) -> Any:
+    if is_temporary(path.relative_to(folder)):
+        return "left"  # and perhaps half
     if path.is_dir():
         if not is_step(path):
             return "folder"
