@@ -213,6 +213,7 @@ def _serve(kind: str) -> None:
             importlib.import_module(module)
     for line in sys.stdin:
         order = json.loads(line)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it waits until the program's main can take it
         pid = os.fork()
         if pid == 0:
             answers.close()
@@ -257,8 +258,13 @@ def _program(order: dict[str, Any]) -> None:
                 if hasattr(module, name):
                     setattr(module, name, value)
         sys.addaudithook(changes)
+        main = importlib.import_module(place).main
         try:
-            status = importlib.import_module(place).main(order["words"])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:
+            os._exit(130)
+        try:
+            status = main(order["words"])
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
         changes.tell()

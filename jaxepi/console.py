@@ -3,17 +3,20 @@
 0 done, 1 a mistake of the program (with `--debug` its traceback), 2 a mistake of the user or the machine, 130 Ctrl-C.
 """
 
+import _thread
 import contextlib
 import errno
 import gzip
 import io
 import os
 import sys
+import threading
 import traceback
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxepi.errors import JaxepiError
 
@@ -21,6 +24,7 @@ UNFORESEEN, MISTAKE, INTERRUPTED = 1, 2, 130
 DEBUG = "--debug"  # an option of every verb and command: tracebacks are shown
 _OUR_FOLDERS = tuple(str(Path(__file__).parents[1] / name) + os.sep for name in ("jaxepi", "data_prep", "configs"))
 _UNPACKING = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError)
+_AGAIN = 0.05  # seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -56,10 +60,30 @@ def exit_status(
       debug: print tracebacks before the line.
     """
     try:
-        with one_sentence_errors(interrupted), _library_errors(doing, debug):
+        with one_sentence_errors(interrupted), _library_errors(doing, debug), _no_interrupt_is_lost():
             return work() or 0
     except SystemExit as end:  # ours, or that of a parser that has printed its help or its complaint
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+@contextlib.contextmanager
+def _no_interrupt_is_lost() -> Iterator[None]:
+    """Sends Ctrl-C again that came in a destructor or a callback of the collector, where Python forgets it."""
+    usual = sys.unraisablehook
+
+    def told(problem: Any) -> None:
+        if problem.exc_type is KeyboardInterrupt:
+            again = threading.Timer(_AGAIN, _thread.interrupt_main)  # at once it would be raised, and lost, in here
+            again.daemon = True
+            again.start()
+        else:
+            usual(problem)
+
+    sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import sys
+import time
 import zipfile
 
 import pytest
@@ -86,3 +87,20 @@ def test_a_program_without_a_status_leaves_by_itself(capsys):
 
 def test_a_sentence_is_one_line_whatever_it_quotes():
     assert str(JaxepiError("a\x0cb\u2028c\nd")) == "a b c d"
+
+
+def test_an_interrupt_in_a_destructor_ends_the_program_too(capsys):
+    """Python prints `Exception ignored in` there, and goes on."""
+
+    class Holder:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def work():
+        holder = Holder()
+        del holder
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    assert exit_status(work) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -68,7 +68,13 @@ def block_map(recipe: Recipe, processes: int) -> Iterator[BlockMap]:
 def _ordered(pool: ProcessPoolExecutor, blocks: Iterable[Block], in_flight: int) -> Iterator[BlockResult]:
     """Results in order. The first blocks are handed out at once, before anyone asks for a result."""
     remaining = iter(blocks)
-    return _drain(pool, deque(pool.submit(_work, block) for block in islice(remaining, in_flight)), remaining)
+    # Processes start here. Until each ignores Ctrl-C by itself, it inherits that the signal waits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        waiting = deque(pool.submit(_work, block) for block in islice(remaining, in_flight))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return _drain(pool, waiting, remaining)
 
 
 def _drain(
