@@ -16,6 +16,7 @@ from jaxepi.genome.text_files import read_bed
 PAPER_VALID = ("chr10",)
 PAPER_TEST = ("chr8", "chr9")
 PAPER_DROP = ("chrY",)
+_SPLITS = ("train", "valid", "test")  # as configs call them; others are allowed, their letters in another order are not
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ def split_by_regions(path: str | Path, lengths: Mapping[str, int], prefix: str =
         chrom = interval.chrom
         if not rest or not rest[0]:
             raise JaxepiError(f"{path} line {number} names no split: the fourth column must (train, valid, test)")
+        meant = next((name for name in _SPLITS if sorted(rest[0].lower()) == sorted(name) and rest[0] != name), None)
+        if meant is not None:
+            raise JaxepiError(f"{path} line {number} names the split {rest[0]!r} (did you mean {meant!r}?)")
         other = other_name(chrom, lengths)
         if other is not None:
             raise JaxepiError(naming_error(f"{path} line {number}", chrom, "the FASTA", other, PREFIX_OPTIONS))

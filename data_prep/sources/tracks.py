@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _NAME_COLUMNS = ("name", "track_name")
 _FILE_COLUMNS = ("file", "bigwig_file")
 # BigWig, BigBed, and what stands at the beginning of the chromosomes and of the index.
 _MAGICS, _TREE, _INDEX = (0x888FFC26, 0x8789F2EB), 0x78CA8C91, 0x2468ACE0
+_INDEX_HEADER = 48  # bytes before the first node
 _HEADER = struct.Struct("<IHHQQQHHQQIQ")  # magic, version, zoom levels, offsets of chromosomes, data and index, …
 
 
@@ -168,6 +169,71 @@ def _is_whole(path: Path) -> bool:
             file.seek(min(place, size))
             if file.read(4) != struct.pack(f"{order}I", magic):
                 return False
+        return _are_chromosomes_whole(file, order, tree, size) and _is_index_whole(
+            file, order, index + _INDEX_HEADER, (data, size)
+        )
+    return True
+
+
+def _are_chromosomes_whole(file: IO[bytes], order: str, tree: int, size: int) -> bool:
+    """Whether the tree of chromosomes numbers them from 0: pyBigWig would write beyond its memory for others."""
+    file.seek(tree + 4)
+    _, key, value, count = struct.unpack(f"{order}IIIQ", file.read(20).ljust(20, b"\0"))
+    if value != 8 or not 0 < key < 4096 or count > size:
+        return False
+    waiting, seen, numbers = [tree + 32], set(), []
+    while waiting:
+        place = waiting.pop()
+        file.seek(min(place, size))
+        head = file.read(4)
+        if place in seen or len(head) < 4:
+            return False
+        seen.add(place)
+        leaf, held = struct.unpack(f"{order}BxH", head)
+        form = np.dtype(
+            [("key", f"S{key}"), *([("id", f"{order}u4"), ("bp", "u4")] if leaf else [("at", f"{order}u8")])]
+        )
+        raw = file.read(held * form.itemsize)
+        if leaf > 1 or len(raw) < held * form.itemsize:
+            return False
+        entries = np.frombuffer(raw, form)
+        numbers += entries["id"].tolist() if leaf else []
+        waiting += [] if leaf else entries["at"].tolist()
+    return sorted(numbers) == list(range(count))
+
+
+def _is_index_whole(file: IO[bytes], order: str, root: int, data: tuple[int, int]) -> bool:
+    """Whether every entry of the index has an interval and points into the file: blocks of others are not found.
+
+    Args:
+        file: the BigWig file.
+        order: of its bytes, as `struct` says it.
+        root: place of the first node.
+        data: places of the first block of values, and of the end of the file.
+    """
+    file.seek(data[0])
+    (blocks,) = struct.unpack(f"{order}Q", file.read(8).ljust(8, b"\0"))
+    waiting, seen = [root], set()
+    while waiting:
+        place = waiting.pop()
+        file.seek(place)
+        head = file.read(4)
+        if place in seen or len(head) < 4:
+            return False
+        seen.add(place)
+        leaf, count = struct.unpack(f"{order}BxH", head)
+        form = np.dtype([("at", f"{order}u4", 4), ("place", f"{order}u8"), *([("size", f"{order}u8")] if leaf else [])])
+        raw = file.read(count * form.itemsize)
+        if leaf > 1 or len(raw) < count * form.itemsize:
+            return False
+        entries = np.frombuffer(raw, form)
+        begin, end = entries["at"][:, :2].astype(np.int64), entries["at"][:, 2:].astype(np.int64)
+        length = entries["size"].astype(np.float64) if leaf else np.zeros(count)
+        outside = (entries["place"] < data[0]) | (entries["place"] + length > data[1])
+        backwards = (end[:, 0] < begin[:, 0]) | ((end[:, 0] == begin[:, 0]) & (end[:, 1] <= begin[:, 1]))
+        if outside.any() or backwards.any() or (leaf and (length == 0).any()) or (count == 0 and blocks):
+            return False
+        waiting += [] if leaf else entries["place"].tolist()
     return True
 
 

@@ -119,6 +119,8 @@ def test_regions_and_their_errors(tmp_path):
         ("chr1\t0\t2000\ttrain", "1000 bases long"),
         ("chrQ\t0\t20\ttrain", "not in the FASTA"),
         ("chr1\t0\t20", "line 1 names no split"),
+        ("chr1\t0\t20\tvaild", r"line 1 names the split 'vaild' \(did you mean 'valid'\?\)"),
+        ("chr1\t0\t20\tTrain", r"line 1 names the split 'Train' \(did you mean 'train'\?\)"),
         ("chr1\t0\t20\ttrain\nchr1\t0\t20\ttrain", "line 2 lists chr1:0-20 of split 'train' once more"),
         ("chr1\t30\t20\ttrain", "line 1: chr1:30-20 is no interval"),
         ("chr1\tx\t20\ttrain", "line 1: 'x' and '20' should be whole numbers"),

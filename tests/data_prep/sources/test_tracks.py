@@ -1,6 +1,7 @@
 """Which files make which tracks, and reading them."""
 
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -128,3 +129,20 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path, name):
     (tmp_path / "t.csv").write_text(f"name,file\nx,{name}\n")
     with pytest.raises(JaxepiError, match="does not exist: a BigWig file was expected"):
         resolve_tracks(table=str(tmp_path / "t.csv"))
+
+
+def test_a_damaged_index_or_tree_of_chromosomes_is_told(tmp_path):
+    import pyBigWig
+
+    path = tmp_path / "a.bw"
+    with pyBigWig.open(str(path), "w") as file:
+        file.addHeader([("chr1", 1000), ("chr2", 500)])
+        file.addEntries(["chr1", "chr1"], [0, 10], ends=[5, 20], values=[0.5, 0.25])
+    good = path.read_bytes()
+    tree, _, index = struct.unpack("<QQQ", good[8:32])
+    read_header(TrackFile("a", path))
+    # number of the second chromosome, entries of the root of the index, place of its first block
+    for at in (tree + 36 + 12 + 4, index + 50, index + 52 + 16):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 0x80 if at < index else 0]) + good[at + 1 :])
+        with pytest.raises(JaxepiError, match=r"a\.bw is truncated or not a BigWig file"):
+            read_header(TrackFile("a", path))
