@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.only != "inputs":
             found["kills"] = _kills(folder / "kills", options, deadline, report)
         if options.only != "kills":
-            from benchmarks.fault_inputs import run as run_inputs
+            from benchmarks.fault_campaign.inputs import run as run_inputs
 
             (folder / "inputs").mkdir(parents=True)
             found["inputs"] = run_inputs(folder / "inputs", options.seed, options.inputs, deadline, report)
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _kills(folder: Path, options: argparse.Namespace, deadline: float | None, report: Callable[[str], None]) -> Any:
-    from benchmarks.fault_kills import run
+    from benchmarks.fault_campaign.kills import run
     from jaxepi.console import one_sentence_errors
 
     names = None if options.kinds is None else options.kinds.split(",")

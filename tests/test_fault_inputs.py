@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from benchmarks.fault_changes import REFUSED
-from benchmarks.fault_inputs import Campaign, all_doors, drawn
+from benchmarks.fault_campaign.changes import REFUSED
+from benchmarks.fault_campaign.inputs import Campaign, all_doors, drawn
 
 # Doors that need no training, and how many cases of each; the options of Beam take seconds.
 DOORS = {"melody/": 10, "deepcpg/": 10, "genes/": 10, "weights/melody": 10}

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fault_checks import compare, half, inventory, lost, saved, starts
-from benchmarks.fault_kills import WRONG, choose, quotas
-from benchmarks.fault_kinds import Kind
+from benchmarks.fault_campaign.checks import compare, half, inventory, lost, saved, starts
+from benchmarks.fault_campaign.kills import WRONG, choose, quotas
+from benchmarks.fault_campaign.kinds import Kind
 from jaxepi.errors import JaxepiError
 
 ROOT = Path(__file__).parents[1]

@@ -25,12 +25,12 @@ from typing import Any
 PROGRAMS = {
     "launch": ("jaxepi.verbs.command", "launch.py"),
     "prep": ("data_prep.__main__", "data_prep"),
-    "toys": ("benchmarks.fault_toys", "fault_toys.py"),
+    "toys": ("benchmarks.fault_campaign.toys", "toys"),
 }
 # Kind of server -> packages of which it imports every module, and what they would import late.
 SERVERS = {
     "launch": (("jaxepi", "configs"), ("orbax.checkpoint", "tensorboardX", "h5py", "matplotlib.figure")),
-    "prep": (("data_prep",), ("tensorflow", "benchmarks.fault_toys")),
+    "prep": (("data_prep",), ("tensorflow", "benchmarks.fault_campaign.toys")),
 }
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
 _GRACE = 60.0  # seconds in which a program must end after SIGTERM or SIGINT
@@ -76,11 +76,11 @@ class Server:
     def __init__(self, kind: str, environment: dict[str, str]):
         """`kind`: one of SERVERS; `environment` of all that it starts."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fault_fork", kind],
+            [sys.executable, "-m", "benchmarks.fault_campaign.fork", kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
         self._lines = b""
 

@@ -1,7 +1,7 @@
 """Malformed inputs at every door: each must be told in one sentence, or change nothing.
 
-A case is a small valid input with one change that the seed draws, listed in `fault_prep`, `fault_models` and
-`fault_weights`. It ends in a sentence (a `JaxepiError`, or exit status 2 with one line), a traceback, or a result,
+A case is a small valid input with one change that the seed draws, listed in `prep`, `models` and
+`weights`. It ends in a sentence (a `JaxepiError`, or exit status 2 with one line), a traceback, or a result,
 which is silent unless the change is a harmless one and the result that of the valid input. Cases run in a process of
 their own, so that one that ends the process, or never ends, is counted too.
 """
@@ -26,10 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import fault_models, fault_prep, fault_weights
-from benchmarks import fault_worlds as worlds
-from benchmarks.fault_changes import EITHER, REFUSED, SAME, UNPROTECTED, Case, Change, copied
-from benchmarks.fault_prep import Door
+from benchmarks.fault_campaign import models, prep, weights, worlds
+from benchmarks.fault_campaign.changes import EITHER, REFUSED, SAME, UNPROTECTED, Case, Change, copied
+from benchmarks.fault_campaign.prep import Door
 from jaxepi.errors import JaxepiError
 
 LONGEST = 300  # seconds that a case may take
@@ -133,9 +132,9 @@ def _work(folder: Path, seed: int, count: int, first: int, pipe: Connection) -> 
 def all_doors() -> list[Door]:
     """Every door, with the programs behind it."""
     return [
-        *fault_prep.doors(prepared),
-        *fault_models.doors(launched, predicted, collated, loaded),
-        *fault_weights.doors(loaded),
+        *prep.doors(prepared),
+        *models.doors(launched, predicted, collated, loaded),
+        *weights.doors(loaded),
     ]
 
 

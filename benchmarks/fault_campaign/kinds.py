@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.fault_toys import SAMPLES
+from benchmarks.fault_campaign.toys import SAMPLES
 
 FOLDS = "deepcpg"  # whose toy is cross-validated; any would do
 TRAININGS = {"deepcpg": 30, "melody": 24, "chromoformer": 18}  # shares of the kills: more of what starts quickly
@@ -19,7 +19,7 @@ class Kind:
 
     Attributes:
       name: in the campaign's output.
-      program: one of fault_fork.PROGRAMS.
+      program: one of fork.PROGRAMS.
       words: its arguments.
       share: of the campaign's kills, relative to the others'.
       toys: systems whose toy it needs.
@@ -41,7 +41,7 @@ class Kind:
 
     @property
     def server(self) -> str:
-        """One of fault_fork.SERVERS."""
+        """One of fork.SERVERS."""
         return "prep" if self.program == "prep" else "launch"
 
 

@@ -2,7 +2,7 @@
 
 Each kind of program runs once without interruption. Then cases: a fresh folder, one to three starts that are killed at
 a random moment (SIGKILL; now and then SIGTERM or SIGINT), the folder read after each, one start that may finish, and
-the folder compared with that of the uninterrupted run. See fault_checks for what counts as wrong.
+the folder compared with that of the uninterrupted run. See checks for what counts as wrong.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fault_checks import compare, half, inventory, lost, one_line, saved, starts
-from benchmarks.fault_fork import Ended, Kill, Server
-from benchmarks.fault_kinds import Kind, all_kinds
+from benchmarks.fault_campaign.checks import compare, half, inventory, lost, one_line, saved, starts
+from benchmarks.fault_campaign.fork import Ended, Kill, Server
+from benchmarks.fault_campaign.kinds import Kind, all_kinds
 from jaxepi.errors import JaxepiError, did_you_mean
 
 WRONG = ("tracebacks", "refused", "hung", "lost", "half", "unequal", "stale")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import fault_worlds as worlds
-from benchmarks.fault_changes import (
+from benchmarks.fault_campaign import worlds
+from benchmarks.fault_campaign.changes import (
     EITHER,
     REFUSED,
     SAME,

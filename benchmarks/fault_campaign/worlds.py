@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxepi.genome.fasta import Genome
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LENGTHS = {"chr1": 16_000, "chr2": 8_000, "chr3": 8_000, "chr4": 8_000}
 LETTERS = np.frombuffer(b"ACGT", np.uint8)
 CELLS = ("cellA.tsv", "cellB.bedGraph", "cellC.cov.gz")

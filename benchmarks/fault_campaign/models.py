@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import fault_worlds as worlds
-from benchmarks.fault_changes import (
+from benchmarks.fault_campaign import worlds
+from benchmarks.fault_campaign.changes import (
     REFUSED,
     SAME,
     UNPROTECTED,
@@ -22,7 +22,7 @@ from benchmarks.fault_changes import (
     text,
     words,
 )
-from benchmarks.fault_prep import Door, raw
+from benchmarks.fault_campaign.prep import Door, raw
 
 Enter = Callable[[Case], Any]
 

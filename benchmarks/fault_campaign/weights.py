@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import fault_worlds as worlds
-from benchmarks.fault_changes import EITHER, REFUSED, SAME, Case, Change, damage, on_bytes, on_file
-from benchmarks.fault_prep import Door
+from benchmarks.fault_campaign import worlds
+from benchmarks.fault_campaign.changes import EITHER, REFUSED, SAME, Case, Change, damage, on_bytes, on_file
+from benchmarks.fault_campaign.prep import Door
 
 
 def doors(enter: Callable[[Case], Any]) -> list[Door]:
