@@ -178,7 +178,7 @@ def test_checkpoints_without_checksums_of_their_parts_are_checked_as_a_whole(pre
     save_run(tmp_path, predictor)
     path = tmp_path / "checkpoints" / "1" / "meta" / "metadata"
     meta = json.loads(path.read_text())
-    assert {"params", "rest"} <= set(meta.pop("checksums"))
+    assert {"params", "rest"} <= set(meta.pop("checksums")) and meta.pop("meta_checksum")
     path.write_text(json.dumps(meta))
     assert jaxepi.load(tmp_path).digest() == predictor.digest()
     path.write_text(json.dumps({**meta, "checksum": meta["checksum"] ^ 1}))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TOY_CONFIG = "tests/toys/windowsum_config.py"  # of the system of docs/extending.md, which compiles in a moment
 
 
 @pytest.fixture(scope="session")
@@ -81,4 +82,43 @@ def config(dataset, compilation_cache):
     config.compilation_cache = str(compilation_cache)
     config.batch_size = config.eval_batch_size = 8
     config.model.width = 4
+    return config
+
+
+def flags_of(config: str, dataset: Path, cache: Path, *further: str) -> list[str]:
+    """The words of a command that trains with small batches and logs every step."""
+    fields = {"dataset.path": dataset, "compilation_cache": cache, "batch_size": 8, "eval_batch_size": 8}
+    fields |= {"log_every": 1, "optimizer.ema_decay": 0.9}
+    return [f"--config={config}", *(f"--config.{name}={value}" for name, value in fields.items()), *further]
+
+
+@pytest.fixture(scope="module")
+def registered():
+    """The toy system is one of the known ones."""
+    from jaxepi.registry import SYSTEMS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SYSTEMS, "windowsum", "toys.windowsum")
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(registered, tmp_path_factory) -> Path:
+    """A dataset of the toy system: 64 windows to learn from."""
+    from data_prep.build import dataset as prepared
+    from toys.windowsum_recipe import WindowSumRecipe
+
+    out = tmp_path_factory.mktemp("small") / "dataset"
+    recipe = WindowSumRecipe({"train": 64, "valid": 16, "test": 16})
+    prepared.build(recipe, out, {}, [], prepared.Execution(1, progress=False))
+    return out
+
+
+@pytest.fixture
+def toy(small, compilation_cache):
+    """The config of the toy system on its dataset, without evaluations."""
+    from jaxepi.verbs.config_file import read_config
+
+    config = read_config(str(ROOT / TOY_CONFIG), flags_of(TOY_CONFIG, small, compilation_cache)[1:])
+    config.eval_every, config.report, config.optimizer.schedule = 0, False, "constant"
     return config
