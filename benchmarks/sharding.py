@@ -10,12 +10,12 @@ fsdp. Devices are eight made-up CPU devices (another number by XLA_FLAGS=--xla_f
 those of a TPU topology for which libtpu compiles ahead of time: no TPU is needed, `pip install jax[tpu]` is. Nothing
 runs.
 
-`state_mb` is what a device keeps between steps, `temporary_mb` what a step needs besides. `moved_mb` counts each
-collective's whole array once: what all-gathers make, what reductions reduce. XLA's CPU compiler writes a reduce-scatter
-as all-reduce and slice, its TPU compiler often does. `ratio` is all of it over the bytes of the parameters. `batch_mb`
-is what of it carries the batch: collectives whose number of elements is a multiple of the rows of a device, where no
-array of the state has such a number (else null). It needs an odd number of rows, so the default is a prime for each
-device, and 127 does where 128 is meant.
+`whole_state_mb` is the size of the training state, `state_mb` what a device keeps of it between steps, `temporary_mb`
+what a step needs besides. `moved_mb` counts each collective's whole array once: what all-gathers make, what reductions
+reduce. XLA's CPU compiler writes a reduce-scatter as all-reduce and slice, its TPU compiler often does. `ratio` is all
+of it over the bytes of the parameters. `batch_mb` is what of it carries the batch: collectives whose number of elements
+is a multiple of the rows of a device, where no array of the state has such a number (else null). It needs an odd number
+of rows, so the default is a prime for each device, and 127 does where 128 is meant.
 """
 
 import argparse
@@ -112,6 +112,7 @@ def measure(
     parameters, moved = bytes_of(state.params), bytes_moved(found)
     return {
         "parameters_mb": megabytes(parameters),
+        "whole_state_mb": megabytes(bytes_of(state)),
         "state_mb": megabytes(sum(on_one_device(leaf) for leaf in jax.tree.leaves(state))),
         **compiled_memory_mb(compiled),
         "moved_mb": {kind: megabytes(count) for kind, count in moved.items()},

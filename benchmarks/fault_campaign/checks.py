@@ -22,8 +22,8 @@ _STEP = "_CHECKPOINT_METADATA"  # orbax writes it into the folder of every step
 _IGNORED = {"tensorboard"}  # a file of its own for each start
 # Numbers of a run that are not its result.
 _OF_THE_CLOCK = {
-    "seconds", "minutes", "time", "first_start", "samples_per_second", "samples_per_second_median", "peak_memory_bytes",
-    "devices",
+    "seconds", "minutes", "time", "first_start", "starts", "samples_per_second", "samples_per_second_median",
+    "peak_memory_bytes", "devices",
 }  # fmt: skip
 _FIRST_COUNT = re.compile(r"\|\s*(\d+)/\d+ \[")  # of a progress bar
 

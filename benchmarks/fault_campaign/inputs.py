@@ -283,7 +283,8 @@ def _program(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> None
         line for line in text.splitlines() if re.match(r"(\S+ \S+ \S+: )?error: |python -m \S+ \S+: error: ", line)
     ]
     if "Traceback (most recent call last)" in text or (status and (status != 2 or len(errors) != 1)):
-        raise Traceback(f"status {status}: {text[-600:]!r}")
+        place = max(text.find("Traceback (most recent call last)"), 0)
+        raise Traceback(f"status {status}: {text[place:][-2000:]!r}")
     if status:
         raise JaxepiError(errors[0])
 

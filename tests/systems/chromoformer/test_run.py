@@ -22,23 +22,23 @@ def lines(workdir, kind):
 @pytest.mark.parametrize(("name", "metric"), [("chromoformer_clf", "auc"), ("chromoformer_reg", "pearson")])
 def test_train_evaluate_and_report(name, metric, genes, compilation_cache, tmp_path):
     config = shrunk(name, "fold2", genes, compilation_cache)
-    config.log_every, config.steps = 1, 6
+    config.log_every, config.steps = 1, 3
     assert train(config, tmp_path) == "finished"
     batches = 36 // 8
     steps = lines(tmp_path, "train")
-    assert steps[-1]["step"] == 6 * batches and steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-1]["step"] == 3 * batches and steps[-1]["loss"] < steps[0]["loss"]
     rates = [record["terms"]["learning_rate"] for record in steps]
-    epochs = np.arange(6 * batches) // batches
+    epochs = np.arange(3 * batches) // batches
     np.testing.assert_allclose(rates, 3e-3 * 0.87**epochs, rtol=1e-5)
     evaluations = lines(tmp_path, "eval")
-    assert [record["step"] for record in evaluations] == [batches * (epoch + 1) for epoch in range(6)]
+    assert [record["step"] for record in evaluations] == [batches * (epoch + 1) for epoch in range(3)]
     assert evaluations[0]["split"] == "fold2"
     results = evaluate_run(tmp_path, None, None, "last")
     assert list(results) == ["fold2"] and results["fold2"].records == 12
     summary = results["fold2"].summary
     assert summary[f"{metric}_gene_per_track_mean"] == evaluations[-1]["metrics"][f"{metric}_gene_per_track_mean"]
     assert 0 < summary["loss_gene_flat"] < 100 and -1 <= summary["spearman_gene_per_track_mean"] <= 1
-    assert results["fold2"].windows == [] and results["fold2"].step == 6 * batches
+    assert results["fold2"].windows == [] and results["fold2"].step == 3 * batches
     assert results["fold2"].unit == ("" if metric == "auc" else "log2(RPKM + 1)")
     page = (tmp_path / "report" / "report.html").read_text()
     assert "12 genes, 12 of known expression" in page and "windows" not in page
