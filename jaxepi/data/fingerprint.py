@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # entries of a manifest that are not content
-_AROUND = ("kind", "system", "jaxepi_version", "arguments", "inputs", "fingerprint", "checksum")
+_AROUND = ("kind", "system", "jaxepi_version", "arguments", "inputs", "fingerprint")
 _LATER_COUNTS = ("ambiguous_bases",)  # of a split; came after the first datasets, whose fingerprints stay
 
 

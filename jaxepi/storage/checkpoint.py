@@ -158,10 +158,11 @@ class Checkpoints:
         meta, leaves = self.meta(step), self._leaves(step)
         if leaves is None:
             raise JaxepiError("the list of its arrays does not fit its arrays")
+        sums = jax.device_get(_checksums([leaf for _, leaf in leaves]))
         for name, told in (meta.get("checksums") or {}).items():
-            if checksum([leaf for part, leaf in leaves if part == name]) != told:
+            if _joined([one for (part, _), one in zip(leaves, sums, strict=True) if part == name]) != told:
                 raise JaxepiError(f"its {name} does not match its checksum")
-        if checksum([leaf for _, leaf in leaves]) != meta["checksum"]:
+        if _joined(sums) != meta["checksum"]:
             raise JaxepiError("its state does not match its checksum")
         return "state and description" if _META_CHECKSUM in meta else "state; earlier versions sign no description"
 
