@@ -30,7 +30,7 @@ def test_four_kills_of_data_prep_lose_nothing():
     found = campaign("--kills", "4", "--kinds", "prep_deepcpg", "--workers", "1")
     assert {kind: counts["killed"] for kind, counts in found["kills"].items()} == {"prep_deepcpg": 4}
     sums = found["totals"]["kills"]
-    assert sums["tried"] == sums["killed"] + sums["interrupted"] and sums["runs"] >= 2
+    assert sums["tried"] == sums["killed"] + sums["interrupted"] and sums["runs"] >= 1  # up to five kills a run
     assert not any(sums[name] for name in WRONG)
 
 
