@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from jaxepi.errors import JaxepiError
 from jaxepi.parallel.mesh import make_mesh, replicated
 from jaxepi.registry import make_task
-from jaxepi.storage.checkpoint import Checkpoints, Meta, damaged, with_one_voice
+from jaxepi.storage.checkpoint import Checkpoints, Meta, damaged
+from jaxepi.storage.one_voice import with_one_voice
 from jaxepi.task import Task
 
 

@@ -11,15 +11,13 @@ each of its parts, and of the JSON itself).
 
 import dataclasses
 import functools
-import gc
 import json
 import logging
 import shutil
-import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +27,12 @@ from jax.experimental import multihost_utils
 
 from jaxepi.errors import JaxepiError
 from jaxepi.storage.atomic import plain, write_json
+from jaxepi.storage.kept import Kept
+from jaxepi.storage.one_voice import with_one_voice
 
 Meta = dict[str, Any]
 _META_CHECKSUM = "meta_checksum"  # entry of `meta`; earlier versions wrote none
-T = TypeVar("T")
+_PASSING = "passing"  # entry of `meta`: see `jaxepi.storage.kept`
 
 _DELETED = "deleted"  # in the folder of the checkpoints: one that goes is moved here first, so that none is ever half
 
@@ -41,7 +41,7 @@ class Checkpoints:
     """The checkpoints of one run. Saving goes on in the background; `close` waits for it."""
 
     def __init__(self, directory: Path | str, keep: int = 2, owner: bool = False):
-        """Opens (and makes) `directory`; only the newest `keep` are kept.
+        """Opens (and makes) `directory`; only the newest `keep` are kept, see `jaxepi.storage.kept`.
 
         `owner` is for the process that holds the lock of the workdir: it removes what a kill left half-written.
         """
@@ -52,29 +52,50 @@ class Checkpoints:
             for partial in self.directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(partial)
             self._empty()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, todelete_subdir=_DELETED)
+        self._kept = Kept(keep)
+        options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, create=True, todelete_subdir=_DELETED)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
+        if owner:
+            self._kept.passing = {step for step in self.steps() if self._is_passing(step)}
 
-    def save(self, step: int, state: Any, meta: Meta) -> None:
+    def save(self, step: int, state: Any, meta: Meta, passing: bool = False) -> None:
         """Saves the state and what is needed to go on from it or to predict with it.
+
+        Args:
+          passing: it goes once a later one is complete, whatever `keep` says.
 
         Raises:
           JaxepiError: the disk is full or not writable.
         """
-        if step in self._manager.all_steps():
-            return
         self.wait()
+        if step in self.steps():
+            self._remove_old()  # a kill may have come between a checkpoint and the end of the one that it displaces
+            return
+        if passing:
+            self._kept.passing.add(step)
         parts = {name: part for name, part in _parts(state).items() if part is not None}
         sums = jax.device_get(_checksums({name: jax.tree.leaves(part) for name, part in parts.items()}))
         whole = _joined([one for name in parts for one in sums[name]])
         each = {name: _joined(sums[name]) for name in parts}
-        meta = _signed({**meta, "step": step, "checksum": whole, "checksums": each})
+        meta = _signed({**meta, "step": step, "checksum": whole, "checksums": each, _PASSING: passing})
         try:
             self._manager.save(
                 step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
             )
         except OSError as problem:
             raise _cannot_write(self.directory, problem) from problem
+
+    def _is_passing(self, step: int) -> bool:
+        try:
+            return bool(self.meta(step).get(_PASSING))
+        except Exception:  # a damaged one is told when it is read for its state
+            return False
+
+    def _remove_old(self) -> None:
+        """Removes what should have gone with the newest checkpoint."""
+        steps = self.steps()[::-1]
+        for step in set(steps) - self._kept.staying(steps):
+            self._manager.delete(step)
 
     def _empty(self) -> None:
         """Removes for good what was deleted."""
@@ -218,11 +239,12 @@ class Checkpoints:
             if later > step:
                 self._manager.delete(later)
 
-    def describe(self, step: int, meta: Meta) -> None:
+    def describe(self, step: int, meta: Meta, passing: bool = False) -> None:
         """Replaces the description of a step that is complete, in one move; its state stays."""
         if jax.process_index() == 0:
-            saved = self.meta(step)
-            write_json(self.directory / str(step) / "meta" / "metadata", _signed({**saved, **meta, "step": step}))
+            told = {**self.meta(step), **meta, "step": step, _PASSING: passing}
+            write_json(self.directory / str(step) / "meta" / "metadata", _signed(told))
+        (self._kept.passing.add if passing else self._kept.passing.discard)(step)
 
     def wait(self) -> None:
         """Waits until everything is on disk.
@@ -245,37 +267,6 @@ class Checkpoints:
         """
         self.wait()
         self._manager.close()
-
-
-def with_one_voice(read: Callable[[], T]) -> T:
-    """What `read` gives. Of a damaged checkpoint orbax raises one error and prints others, which are not shown here.
-
-    Its arrays are read side by side; when one fails, the others are given up, and tell so at length on stderr: tasks
-    that nobody awaits, and threads of tensorstore that find their loop closed, perhaps later.
-
-    Raises:
-      ValueError: reading failed; the text is that of the first error.
-    """
-    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda _: None
-    try:
-        try:
-            return read()
-        except Exception as problem:  # orbax and its storage raise many kinds for damaged files
-            told = str(problem).strip() or type(problem).__name__
-        gc.collect()  # the tasks go now, with the error that held them
-        hook = functools.partial(_unless_loop_closed, hook)
-    finally:
-        logger.setLevel(level)
-        sys.unraisablehook = hook
-    raise ValueError(told)
-
-
-def _unless_loop_closed(hook: Callable[[Any], object], unraisable: Any) -> None:
-    if str(unraisable.exc_value) != "Event loop is closed":
-        hook(unraisable)
 
 
 def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:

@@ -203,14 +203,19 @@ class Run:
         self.throughput.pause(time.monotonic() - begin)
         return "stopped early" if self.best.out_of_patience() else None
 
-    def save(self, state: TrainState, step: int) -> None:
-        """Saves for resuming; where this start began only what is told about the state has changed."""
+    def save(self, state: TrainState, step: int, last: str | None) -> None:
+        """Saves for resuming; where this start began only what is told about the state has changed.
+
+        Args:
+          last: why the run ends here; an interrupted one will go on, and then needs no checkpoint between the regular.
+        """
         begin = time.monotonic()
+        passing = last in (None, "interrupted") and not due(step, self.config.save_every, 0)
         self.best.wait()  # a checkpoint never names a best that is not on disk
         if step > self.first:
-            self.checkpoints.save(step, state, self.meta(step))
+            self.checkpoints.save(step, state, self.meta(step), passing)
         else:
-            self.checkpoints.describe(step, self.meta(step))
+            self.checkpoints.describe(step, self.meta(step), passing)
         self.throughput.pause(time.monotonic() - begin)
 
     def report_step(self, step: int, scalars: dict[str, jax.Array]) -> None:
@@ -281,7 +286,7 @@ class Run:
                     last = stopped if stopped == "interrupted" else last or stopped
                     due_save = due_save or bool(last) or step == first
                 if due_save:
-                    self.save(state, step)
+                    self.save(state, step, last)
                 if last:
                     reason = last
                     break

@@ -1,10 +1,13 @@
 import errno
 import gc
 import json
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from jaxepi.errors import JaxepiError
@@ -190,3 +193,55 @@ def test_one_that_goes_is_never_half(saved, monkeypatch):
     checkpoints.remove_after(30)
     checkpoints.close()
     assert [path.name for path in saved.iterdir()] == []
+
+
+def test_that_of_an_interrupted_start_displaces_no_regular_one_and_goes_with_the_next(tmp_path):
+    def reopened():
+        return Checkpoints(tmp_path, keep=2, owner=True)
+
+    checkpoints = reopened()
+    for step in (8, 10):
+        checkpoints.save(step, state(step), {})
+    checkpoints.save(11, state(11), {}, passing=True)
+    checkpoints.close()
+    assert reopened().steps() == [11, 10, 8]
+    checkpoints = reopened()
+    checkpoints.save(12, state(12), {})
+    checkpoints.close()
+    assert reopened().steps() == [12, 10]
+
+
+def test_the_last_step_of_an_interrupted_run_may_turn_out_to_be_a_regular_one(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1, owner=True)
+    checkpoints.save(11, state(11), {}, passing=True)
+    checkpoints.describe(11, {})
+    checkpoints.save(12, state(12), {}, passing=True)
+    checkpoints.close()
+    assert Checkpoints(tmp_path, keep=1, owner=True).steps() == [12, 11]
+
+
+def test_what_a_kill_kept_from_being_removed_goes_when_its_successor_is_met_again(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2, owner=True)
+    for step in (8, 12):
+        checkpoints.save(step, state(step), {})
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, keep=1, owner=True)
+    assert checkpoints.steps() == [12, 8]
+    checkpoints.save(12, state(12), {})
+    checkpoints.close()
+    assert Checkpoints(tmp_path).steps() == [12]
+
+
+def test_ctrl_c_while_a_checkpoint_is_read_is_no_damage(saved, monkeypatch):
+    checkpoints = Checkpoints(saved, keep=2, owner=True)
+    read = ocp.CheckpointManager.restore
+
+    def interrupted(*args, **kwargs):
+        if "state" in kwargs["args"]:
+            os.kill(os.getpid(), signal.SIGINT)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.restore_newest(abstract(), warn=pytest.fail)
+    assert checkpoints.steps() == [20, 10] and not (saved.parent / "damaged").exists()
