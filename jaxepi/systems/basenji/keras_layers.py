@@ -11,10 +11,15 @@ from flax import nnx
 from jaxepi.layers.keras_like import BatchNorm
 from jaxepi.pretrained.table import IDENTITY, Entry, Transform, permute
 from jaxepi.systems.basenji import blocks as blocks
+from jaxepi.systems.basenji.attention import Attention
 from jaxepi.systems.basenji.model import Basenji, BasenjiConfig
 from jaxepi.systems.basenji.pair_blocks import SeparableConv2D
 
 _NORM = {"gamma": "scale", "beta": "bias"}
+# of multihead_attention: layer inside -> ours, in the order of their weights, which follow the two biases
+ATTENTION = {
+    "q_layer": "query", "k_layer": "keys", "v_layer": "value", "embedding_layer": "out", "r_k_layer": "distance",
+}  # fmt: skip
 _DEPTHWISE = {3: permute(0, 2, 1), 4: permute(0, 1, 3, 2)}  # Keras: (..., in, 1); ours (..., 1, in)
 
 
@@ -126,6 +131,12 @@ def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
             for weight in _arrays(getattr(module, part), f"{path}.{part}", {"kernel": "kernel", "bias": "bias"})
         ]
         return "squeeze_excite", inner
+    if isinstance(module, Attention):
+        inner = _arrays(module, path, {"r_w_bias": "content_offset", "r_r_bias": "distance_offset"})
+        for name, part in ATTENTION.items():
+            held = _arrays(getattr(module, part), f"{path}.{part}", {"kernel": "kernel", "bias": "bias"})
+            inner += [weight._replace(name=f"{name}/{weight.name}") for weight in held]
+        return "multihead_attention", inner
     if isinstance(module, blocks.SoftmaxPool):
         return "softmax_pool1d", _arrays(module.logit, f"{path}.logit", {"dense/kernel": "kernel"})
     return None

@@ -18,10 +18,12 @@ from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.layers.activations import BLOCK_ACTIVATIONS, GELUS, KERAS_ACTIVATIONS, activate
+from jaxepi.systems.basenji import attention as attention
 from jaxepi.systems.basenji import blocks as blocks
 from jaxepi.systems.basenji import pair_blocks as pair_blocks
+from jaxepi.systems.basenji import unet_blocks as unet_blocks
 from jaxepi.systems.basenji.presets import BASENJI2
-from jaxepi.systems.basenji.shapes import Geometry, Traced, follow, geometry
+from jaxepi.systems.basenji.shapes import Geometry, Traced, finer, follow, geometry
 from jaxepi.systems.basenji.vocabulary import GLOBALS, INITIALIZERS, NORM_TYPES, Filled, as_text, filled
 
 # name -> module, made of (shape of the input, arguments, what blocks share); other names are refused earlier
@@ -31,6 +33,10 @@ MODULES: dict[str, Any] = {
     "conv_nac": blocks.ConvNac,
     "conv_tower": blocks.ConvTower,
     "dilated_residual": blocks.DilatedResidual,
+    "res_tower": unet_blocks.ResidualTower,
+    "fpn_unet": unet_blocks.FpnUnet,
+    "transformer": attention.Transformer,
+    "transformer_tower": attention.TransformerTower,
     "dense_block": blocks.DenseBlock,
     "final": blocks.Final,
     "dense": blocks.Final,
@@ -223,19 +229,33 @@ def _stack(listed: Sequence[Filled], traced: Traced, made: blocks.Made) -> tuple
     """Modules of blocks, and the shape behind them."""
     modules = []
     for block in listed:
-        modules.append(MODULES[block.name](traced.shape, block.arguments, made))
+        shapes = [traced.shape]
+        if block.name == "fpn_unet":
+            shapes.append(traced.seen[finer(traced, block.arguments["stride"])])
+        modules.append(MODULES[block.name](*shapes, block.arguments, made))
         traced = follow(block, traced)
     return nnx.List(modules), traced
 
 
+_TOWERS = (blocks.ConvTower, unet_blocks.ResidualTower)
 # blocks of several steps recompute each by itself
-_STEPWISE = (blocks.ConvTower, blocks.DilatedResidual, pair_blocks.DilatedResidual2D)
+_STEPWISE = (blocks.DilatedResidual, pair_blocks.DilatedResidual2D, attention.TransformerTower)
 
 
 def _run(
     modules: nnx.List, x: jax.Array, rng: jax.Array | None, remat: bool, name: str, seen: dict[str, jax.Array]
 ) -> jax.Array:
+    kept: list[jax.Array] = []  # what a block of a U-net may join
     for number, module in enumerate(modules):
-        x = blocks.called(module, x, rng, remat and not isinstance(module, _STEPWISE))
+        if isinstance(module, _TOWERS):
+            x, inside = module.unpooled(x, rng)
+            kept += inside
+        elif isinstance(module, unet_blocks.FpnUnet):
+            chosen = finer(Traced(x.shape[1:], seen=tuple(y.shape[1:] for y in kept)), module.stride)
+            run = nnx.remat(type(module).__call__) if remat else type(module).__call__
+            x = run(module, x, kept[chosen], rng)
+        else:
+            x = blocks.called(module, x, rng, remat and not isinstance(module, _STEPWISE))
+        kept.append(x)
         seen[f"{name}_{number}"] = x
     return x
