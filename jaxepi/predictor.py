@@ -27,10 +27,10 @@ from jaxepi.regions import RegionValues, as_interval, positions_of, window_start
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
-from jaxepi.task import Grid, Task, featured, predicted
+from jaxepi.task import Grid, Task, Views, featured, mean_over, predicted
 from jaxepi.windows import centred
 
-OPTIONS = ("batch_size", "pad", "progress")  # of `predict` and `features`, for any model
+OPTIONS = ("batch_size", "pad", "progress", "rc", "shifts")  # of `predict`, and but for the last two of `features`
 PATIENCE = 2.0  # seconds before a progress line appears
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}  # as given -> as models call it
 
@@ -87,16 +87,17 @@ class Predictor(PlacedModel):
             raise JaxepiError(f"The names of tracks are {_short(self.tracks)}, but texts were expected.")
         self._programs: dict[Any, Callable[..., Any]] = {}
 
-        def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
-            return task.values(task.apply(model, task.expand(accepted))).astype(jnp.float32)
+        @functools.cache
+        def values_over(views: Views) -> Callable[..., jax.Array]:
+            return lambda model, accepted: mean_over(model, task, task.expand(accepted), views).astype(jnp.float32)
 
         def features(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
             return task.features(model, task.expand(accepted)).astype(jnp.float32)
 
         def at(model: nnx.Module, accepted: dict[str, Any], offsets: jax.Array) -> jax.Array:
-            return jnp.take_along_axis(values(model, accepted), offsets[:, :, None], axis=1)
+            return jnp.take_along_axis(values_over(Views())(model, accepted), offsets[:, :, None], axis=1)
 
-        self._value_function, self._feature_function = values, features
+        self._value_function, self._feature_function = values_over, features
         self._at = self.compiled(at)
 
     def __repr__(self) -> str:
@@ -118,8 +119,9 @@ class Predictor(PlacedModel):
         return self.task.window
 
     def predict(
-        self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None, **further: Any
-    ) -> np.ndarray:
+        self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None,
+        rc: bool = False, shifts: Sequence[int] = (0,), **further: Any,
+    ) -> np.ndarray:  # fmt: skip
         """Predictions (B, P, K) float32.
 
         Args:
@@ -129,12 +131,16 @@ class Predictor(PlacedModel):
           batch_size: rows that go through the model at once.
           pad: "N" for sequences of any length: the centre of longer ones is taken, N put around shorter ones.
           progress: show a progress line; None: on a terminal, for work of more than two seconds.
+          rc: take the mean with the prediction of the reverse complement, its places and strands turned back.
+          shifts: bp to move each window to the right by, of which the mean is taken; values are not moved back.
           **further: more inputs, by the names in `task.further`.
 
         Raises:
           JaxepiError: it is not what the model reads.
         """
-        return self._each(self._value_function, predicted, x, batch_size, pad, progress, further)
+        views = Views(rc, tuple(shifts) if isinstance(shifts, Iterable) else (shifts,))
+        views.check(self.task, self.source)
+        return self._each(self._value_function(views), _read_over(views), x, batch_size, pad, progress, further)
 
     def features(
         self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None, **further: Any
@@ -372,6 +378,12 @@ def _with_window(system: System, model: nnx.Module, task: Task, window: int, sou
     if sizes.get("window", window) != window:
         raise JaxepiError(f"{source} takes windows of {sizes['window']} bp: leave out window={window}.")
     return task_of(system, sizes, task.settled(), {**task.manifest, "window": int(window)}, task.chosen)
+
+
+@functools.cache
+def _read_over(views: Views) -> Read:
+    """`predicted` over these views; the same function for the same views, so that it is compiled once."""
+    return functools.partial(predicted, views=views)
 
 
 def _on_host(records: Sequence[Record], result: Any) -> tuple[list[Record], Any]:
