@@ -76,15 +76,13 @@ def test_q_values_are_those_of_the_integer_division_or_the_true_ones():
 
 def test_peaks_are_found_in_every_eighth_bin():
     random = np.random.default_rng(0)
-    truth = random.poisson(1.0, (4, 640, 2)).astype(np.float64)
+    truth = random.poisson(random.gamma(0.5, 2.0, (4, 640, 2))).astype(np.float64)
     truth[..., 1] = 0.0  # no peaks
     truth[:, 8, 0] = 40.0
     prediction = random.random((4, 640, 2))
     prediction[:, 8, 0] += 1
-    for adjustment in ("original", "exact"):
-        auroc, auprc = peak_scores(truth, prediction, adjustment)
+    exact, original = (peak_scores(truth, prediction, adjustment) for adjustment in ("exact", "original"))
+    for auroc, auprc in (exact, original):
         assert (auroc[1], auprc[1]) == (0.5, 0.0)
-        if adjustment == "exact":
-            assert (auroc[0], auprc[0]) == (1.0, 1.0)
-        else:  # its q-values call a bin with a few reads too many a peak as well
-            assert 0.5 < auroc[0] < 1.0
+    # the original's q-values call bins with a few reads too many peaks as well, which nothing here predicts
+    assert 0.5 < original[0][0] < exact[0][0] <= 1.0 and original[1][0] < exact[1][0] <= 1.0
