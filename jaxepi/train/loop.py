@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ class Run:
             "config": self.config_json,
             "versions": versions(),
             "fingerprint": self.dataset.fingerprint,
-            "manifest": plain({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
+            "manifest": plain(_kept(self.dataset.manifest)),
             "minutes": self.minutes(),
             "best": self.best.to_json(),
             "evaluated": self.evaluated,
@@ -356,6 +356,12 @@ def train(config: Any, workdir: Path) -> str:
             run.log.close()
             with contextlib.suppress(JaxepiError):
                 run.checkpoints.close()
+
+
+def _kept(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint keeps of a manifest: all but where the files lay and how they were made."""
+    kept = {name: value for name, value in manifest.items() if name not in ("inputs", "arguments")}
+    return kept | {"datasets": [_kept(own) for own in manifest["datasets"]]} if "datasets" in manifest else kept
 
 
 class _Abandoned(Exception):
