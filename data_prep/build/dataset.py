@@ -44,8 +44,8 @@ class Built:
     written: bool
 
 
-# Writes all records of a recipe below a folder: (recipe, its blocks, folder, execution) -> folder of the dataset, shards
-# of each split, counts of each split.
+# Writes all records of a recipe below a folder: (recipe, its blocks, folder, execution) -> folder of the dataset, and
+# shards and counts of each split.
 Writer = Callable[[Recipe, dict[str, list[Block]], Path, Execution], tuple[Path, dict[str, int], dict[str, Tally]]]
 
 

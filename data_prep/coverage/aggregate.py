@@ -175,8 +175,8 @@ class Aggregator:
             bins = np.clip(bins, -LARGEST, LARGEST).astype(np.float16)
         if np.isnan(bins).any():
             raise JaxepiError(
-                f"{target.path} gives bins that are no number with the sum_stat {target.sum_stat} (negative values have "
-                "no root): use another sum_stat, or mend the track"
+                f"{target.path} gives bins that are no number with the sum_stat {target.sum_stat} (negative values "
+                "have no root): use another sum_stat, or mend the track"
             )
         return bins, counts
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from data_prep.build import dataset
-from data_prep.build.dataset import Execution
 from data_prep.build.folder import BuildFolder, remove_stale
 from data_prep.build.options import (
     PROGRAM,
@@ -22,12 +21,11 @@ from data_prep.build.options import (
     refuse_beside,
     refuse_unused,
 )
-from data_prep.build.recipe import Block, Recipe, Tally
 from data_prep.build.runner import available_processes
 from data_prep.coverage.aggregate import COUNTS, Aggregator, Binning, aggregate
 from data_prep.coverage.mappability import unmappable_bins
 from data_prep.coverage.options import parser
-from data_prep.coverage.original_folder import FolderStyle, write_folder
+from data_prep.coverage.original_folder import FolderStyle, folder_writer
 from data_prep.coverage.placement import chosen_sequences, read_regions
 from data_prep.coverage.recipe import CoverageRecipe, Writing
 from data_prep.coverage.sequences import Sequences
@@ -42,9 +40,17 @@ from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Intervals
 
 _FILES = ("gaps", "limit", "splits", "sequences", "blacklist", "umap")
-_PLAIN = ["genome", "chrom_prefix", "window", "crop", "bin_width", "peaks", "break_length", "lost_contig", "folds", "snap", "stride_train", "stride_test", "sample", "transform", "missing", "interpolate", "clip_pct", "decimals", "umap_tfr", "seed", "layout"]  # fmt: skip
-_MANY_CLIPPED = 0.01  # share of the bins of a track above which the user should look at its clip
-_MANY_MISSING = 0.5
+_PLAIN = (
+    *("genome", "chrom_prefix", "window", "crop", "bin_width", "peaks", "break_length", "lost_contig", "folds", "snap"),
+    *("stride_train", "stride_test", "sample", "seed", "transform", "missing", "interpolate", "clip_pct", "decimals"),
+    *("umap_tfr", "layout"),
+)
+# Count -> share of the bins of a track above which the user should look, and what is said then.
+_TELLING = {
+    "missing": (0.9, "have bases without a record: if these are missing rather than 0, use --missing or --interpolate"),
+    "clipped": (0.01, "are cut by `clip` of the table: raise it if they should not be"),
+    "beyond_float16": (0.0, "do not fit into float16 and are cut to 65,504: use a clip or a smaller scale"),
+}
 
 
 def main(argv: Sequence[str], program: str = PROGRAM) -> int:
@@ -205,8 +211,8 @@ def make_recipe(
         empty = next((split for split, count in sequences.counts().items() if not count), None)
         if empty is not None:
             raise JaxepiError(
-                f"split {empty!r} is empty: at least {args.umap_t:g} of the bins of each of its windows are unmappable, "
-                f"so raise --umap-t, or check that {args.umap} is of this genome build"
+                f"split {empty!r} is empty: at least {args.umap_t:g} of the bins of each of its windows are "
+                f"unmappable, so raise --umap-t, or check that {args.umap} is of this genome build"
             )
     left_out = {split: before[split] - count for split, count in sequences.counts().items()}
     count, tracks = len(sequences), len(table.targets)
@@ -227,20 +233,8 @@ def _writer(args: argparse.Namespace) -> dataset.Writer | None:
     """What writes the original's layout; None for that of TFDS."""
     if args.layout == "tfds":
         return None
-    style = FolderStyle(args.per_file, TRANSFORMS[args.transform].one_hot_bytes, args.layout == "original-exact")
-
-    def write(
-        recipe: Recipe, work: dict[str, list[Block]], folder: Path, execution: Execution
-    ) -> tuple[Path, dict[str, int], dict[str, Tally]]:
-        made = folder / "dataset"
-        made.mkdir()
-        assert isinstance(recipe, CoverageRecipe)
-        total = sum(block.size for blocks in work.values() for block in blocks)
-        with dataset.progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar:
-            files, tallies = write_folder(recipe, made, style, execution.processes or available_processes(), bar)
-        return made, files, tallies
-
-    return write
+    one_hot = TRANSFORMS[args.transform].one_hot_bytes
+    return folder_writer(FolderStyle(args.per_file, one_hot, args.layout == "original-exact"))
 
 
 def _report(built: dataset.Built) -> None:
@@ -258,12 +252,10 @@ def _report(built: dataset.Built) -> None:
             f"file(s), {total} bins of {len(tracks)} track(s){f', of the mean track {told}' if told else ''}; "
             f"{counts['n_bases'] / bases:.1%} N{ambiguity_note(counts)}"
         )
-        for name, most in (("missing", _MANY_MISSING), ("clipped", _MANY_CLIPPED), ("beyond_float16", 0.0)):
+        for name, (most, told) in _TELLING.items():
             many = [track for track, share in zip(tracks, shares[name], strict=True) if share > most]
             if many:
-                _warn(
-                    f"in {split}, more than {most:.0%} of the bins of {len(many)} track(s) are "
-                    f"{name.replace('_', ' ')} ({', '.join(many[:3])}{' …' if many[3:] else ''})"
-                )
+                some = ", ".join(many[:3]) + (" …" if many[3:] else "")
+                _warn(f"in {split}, more than {most:.0%} of the bins of {len(many)} track(s) ({some}) {told}")
     total = sum(counts["records"] for counts in manifest["splits"].values())
     print(f"{total} windows of {manifest['bins']} bins in {manifest['seconds']} s: {built.path}")

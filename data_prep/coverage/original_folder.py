@@ -1,25 +1,25 @@
 """Writes the dataset folder of the original Basenji programs: what they train on, and what `jaxepi.data` reads too.
 
-statistics.json, targets.txt, contigs.bed, sequences.bed, mseqs_unmap.npy and tfrecords/<split>-<i>.tfr, each of which is
-one ZLIB stream of framed `tf.train.Example`s, with the level and the memory of the compressor that TensorFlow uses: the
-same bytes. (The order of the features within an example is that of their names' hashes there and differs between runs.)
+statistics.json, targets.txt, contigs.bed, sequences.bed, mseqs_unmap.npy and tfrecords/<split>-<i>.tfr, each of which
+is one ZLIB stream of framed `tf.train.Example`s, with the level and the memory of the compressor that TensorFlow uses:
+the same bytes. (The order of the features within an example is that of a hash table there and differs between runs.)
 """
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from data_prep.build.dataset import Execution, Writer, progress_bar
 from data_prep.build.recipe import Block, BlockResult, Record, Tally
-from data_prep.build.runner import block_map
-from data_prep.coverage.recipe import CoverageRecipe
-from jaxepi.data.tfrecord import frame
+from data_prep.build.runner import available_processes, block_map
 
 _MEMORY_LEVEL = 9
+_WORTH_PROCESSES = 64 << 20  # bytes of records
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def features_of(record: Record, one_hot: bool = False) -> dict[str, bytes]:
 
 def write_shard(path: Path, examples: Iterable[bytes]) -> None:
     """One ZLIB stream of framed examples."""
+    from jaxepi.data.tfrecord import frame  # loads JAX, which no other work of a process needs
+
     packer = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL)
     with path.open("wb") as file:
         for example in examples:
@@ -75,94 +77,132 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> None:
         file.write(packer.flush())
 
 
-class _Shards:
-    """Makes the files of a recipe, one a block; safe to pickle."""
+@dataclass(frozen=True)
+class Around:
+    """What lies beside the records and is not told by them.
 
-    def __init__(self, recipe: CoverageRecipe, folder: Path, style: FolderStyle) -> None:
-        self.recipe, self.folder, self.style = recipe, folder, style
+    Attributes:
+        targets: text of targets.txt.
+        contigs: (chromosome, start, end) of each split; None: not known.
+        unmappable: (N, T) bool of all records; None: not known, unless records tell.
+        left_out: windows of each split that were left out as unmappable.
+    """
+
+    targets: str
+    contigs: Mapping[str, Iterable[Sequence[Any]]] | None
+    unmappable: np.ndarray | None
+    left_out: Mapping[str, int]
+
+
+class Source(Protocol):
+    """Records of binned coverage that can be written as a folder; must survive pickling."""
+
+    def slices(self, size: int) -> dict[str, list[Block]]:
+        """Blocks of `size` records of each split; the last one may have fewer."""
+
+    def records(self, block: Block, tally: Tally) -> Iterator[Record]:
+        """The records of a block; counts them."""
+
+    def sizes(self) -> dict[str, Any]:
+        """window, bins, bin_width, crop and tracks, as in a manifest."""
+
+    def around(self) -> Around:
+        """What lies beside the records."""
+
+    def bytes_per_record(self) -> int:
+        """About."""
+
+
+class _Shards:
+    """Makes the files of a source, one a block; safe to pickle."""
+
+    def __init__(self, source: Source, folder: Path, style: FolderStyle) -> None:
+        self.source, self.folder, self.style, self.crop = source, folder, style, source.sizes()["crop"]
 
     def make_block(self, block: Block) -> BlockResult:
-        """Writes the file that `block.payload` names: (name, block of the recipe)."""
-        name, own = block.payload
-        tally = Tally()
-        tally.add(records=0, n_bases=0, ambiguous_bases=0, unmappable_bins=0)
-        examples = (example_bytes(features_of(r, self.style.one_hot)) for r in self.recipe.records(own, tally))
-        write_shard(self.folder / name, examples)
-        return BlockResult([], tally)
+        """Writes a file; `block.payload` is (split, name of the file, block of the source).
+
+        In place of records come their lines of sequences.bed and their masks, if they have any.
+        """
+        split, name, own = block.payload
+        result = BlockResult([], Tally())
+
+        def examples() -> Iterator[bytes]:
+            for number, record in enumerate(self.source.records(own, result.tally)):
+                start, end = record["start"] + self.crop, record["start"] + len(record["sequence"]) - self.crop
+                told = {"line": f"{record['chrom']}\t{start}\t{end}\t{split}\n", "mask": record.get("unmappable")}
+                result.records.append((own.first_key + number, told))
+                yield example_bytes(features_of(record, self.style.one_hot))
+
+        write_shard(self.folder / name, examples())
+        return result
 
 
-def write_records(
-    recipe: CoverageRecipe, folder: Path, style: FolderStyle, processes: int, bar: Any
-) -> tuple[dict[str, int], dict[str, Tally]]:
-    """Writes all files of tfrecords/ into `folder`; returns files and counts of each split."""
-    folder.mkdir()
-    shards = _Shards(recipe, folder, style)
-    slices = recipe.slices(style.per_file)
-    blocks, split_of = [], []
-    for split, own in slices.items():
-        if style.parity and own[-1].size == style.per_file:
-            own.append(Block(0, 0, own[-1].payload + own[-1].size))
-        blocks += [Block(b.first_key, b.size, (f"{split}-{i}.tfr", b)) for i, b in enumerate(own)]
-        split_of += [split] * len(own)
-    tallies = {split: Tally() for split in slices}
-    with block_map(shards, min(processes, len(blocks))) as mapped:
-        for split, block, result in zip(split_of, blocks, mapped(blocks), strict=True):
-            tallies[split].merge(result.tally)
-            bar.update(block.size)
-    return {split: len(own) for split, own in slices.items()}, tallies
-
-
-def statistics_text(manifest: Mapping[str, Any], counts: Mapping[str, int], one_hot: bool = False) -> str:
-    """statistics.json, from the entries of a manifest and the records of each split."""
+def statistics_text(sizes: Mapping[str, Any], counts: Mapping[str, int], one_hot: bool = False) -> str:
+    """statistics.json, from sizes as in a manifest and the records of each split."""
     form = {} if one_hot else {"seq_1hot": True}  # the name says the contrary of what it means
-    sizes = {
-        "num_targets": len(manifest["tracks"]),
-        "seq_length": manifest["window"],
+    told = {
+        "num_targets": len(sizes["tracks"]),
+        "seq_length": sizes["window"],
         **form,
-        "pool_width": manifest["bin_width"],
-        "crop_bp": manifest["crop"],
-        "target_length": manifest["bins"],
+        "pool_width": sizes["bin_width"],
+        "crop_bp": sizes["crop"],
+        "target_length": sizes["bins"],
     }
-    return json.dumps(sizes | {f"{split}_seqs": count for split, count in counts.items()})
-
-
-def bed_text(regions: Mapping[str, Iterable[Sequence[Any]]]) -> str:
-    """Rows chromosome, start, end, split."""
-    return "".join(f"{chrom}\t{start}\t{end}\t{split}\n" for split, own in regions.items() for chrom, start, end in own)
-
-
-def write_around(
-    folder: Path,
-    statistics: str,
-    targets: str,
-    contigs: Mapping[str, Iterable[Sequence[Any]]] | None,
-    sequences: str,
-    unmappable: np.ndarray | None,
-) -> None:
-    """Writes what lies beside the records; contigs.bed and mseqs_unmap.npy if there are any."""
-    (folder / "statistics.json").write_text(statistics)
-    (folder / "targets.txt").write_text(targets)
-    (folder / "sequences.bed").write_text(sequences)
-    if contigs is not None:
-        (folder / "contigs.bed").write_text(bed_text(contigs))
-    if unmappable is not None:
-        np.save(folder / "mseqs_unmap.npy", unmappable)
+    return json.dumps(told | {f"{split}_seqs": count for split, count in counts.items()})
 
 
 def write_folder(
-    recipe: CoverageRecipe, folder: Path, style: FolderStyle, processes: int, bar: Any
+    source: Source, folder: Path, style: FolderStyle, processes: int, bar: Any
 ) -> tuple[dict[str, int], dict[str, Tally]]:
-    """Writes everything of a recipe into the empty `folder`; returns files and counts of each split."""
-    files, tallies = write_records(recipe, folder / "tfrecords", style, processes, bar)
-    counts = recipe.sequences.counts()
+    """Writes the whole dataset into the empty `folder`; returns files and counts of each split."""
+    (folder / "tfrecords").mkdir()
+    slices, around = source.slices(style.per_file), source.around()
+    blocks = []
+    for split, own in slices.items():
+        if style.parity and own[-1].size == style.per_file:
+            own.append(Block(0, 0, own[-1].payload))
+        blocks += [Block(b.first_key, b.size, (split, f"{split}-{i}.tfr", b)) for i, b in enumerate(own)]
+    tallies = {split: Tally() for split in slices}
+    counts = dict.fromkeys(slices, 0)
+    masks: list[np.ndarray] = []
+    large = sum(block.size for block in blocks) * source.bytes_per_record() > _WORTH_PROCESSES
+    shards = _Shards(source, folder / "tfrecords", style)
+    with (
+        (folder / "sequences.bed").open("w") as bed,
+        block_map(shards, min(processes, len(blocks)) if large else 1) as mapped,
+    ):
+        for block, result in zip(blocks, mapped(blocks), strict=True):
+            split = block.payload[0]
+            tallies[split].merge(result.tally)
+            counts[split] += len(result.records)
+            bed.writelines(told["line"] for _, told in result.records)
+            masks += [told["mask"] for _, told in result.records if told["mask"] is not None]
+            bar.update(block.size)
     if style.parity:
-        counts = {split: count + recipe.left_out.get(split, 0) for split, count in counts.items()}
-    write_around(
-        folder,
-        statistics_text(recipe.manifest(tallies), counts, style.one_hot),
-        recipe.table.text(),
-        recipe.contigs,
-        recipe.sequences.bed(),
-        recipe.unmappable,
-    )
-    return files, tallies
+        counts = {split: count + around.left_out.get(split, 0) for split, count in counts.items()}
+    (folder / "statistics.json").write_text(statistics_text(source.sizes(), counts, style.one_hot))
+    (folder / "targets.txt").write_text(around.targets)
+    if around.contigs is not None:
+        rows = ((*row, split) for split, own in around.contigs.items() for row in own)
+        (folder / "contigs.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    if around.unmappable is not None or masks:
+        mask = np.stack(masks).astype(bool) if around.unmappable is None else around.unmappable
+        np.save(folder / "mseqs_unmap.npy", mask)
+    return {split: len(own) for split, own in slices.items()}, tallies
+
+
+def folder_writer(style: FolderStyle) -> Writer:
+    """What `data_prep.build.dataset.build` needs to write this layout; the recipe must be a `Source`."""
+
+    def write(
+        recipe: Any, work: dict[str, list[Block]], folder: Path, execution: Execution
+    ) -> tuple[Path, dict[str, int], dict[str, Tally]]:
+        made = folder / "dataset"
+        made.mkdir()
+        total = sum(block.size for blocks in work.values() for block in blocks)
+        with progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar:
+            files, tallies = write_folder(recipe, made, style, execution.processes or available_processes(), bar)
+        return made, files, tallies
+
+    return write

@@ -82,8 +82,8 @@ def _contigs(args: argparse.Namespace, genome: Genome, table: TargetTable) -> li
     long_enough = [contig for contig in contigs if contig.length >= covered]
     if not long_enough:
         raise JaxepiError(
-            f"no contig is as long as the {covered} bp that the bins of a window cover: use a smaller --window, or less "
-            "of --gaps and --limit"
+            f"no contig is as long as the {covered} bp that the bins of a window cover: use a smaller --window, or "
+            "less of --gaps and --limit"
         )
     return long_enough
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_prep.build.recipe import Block, BlockResult, Feature, Recipe, Record, Tally
 from data_prep.coverage.aggregate import BinStore, track_counts
+from data_prep.coverage.original_folder import Around
 from data_prep.coverage.sequences import Sequences
 from data_prep.coverage.splits import Contigs
 from data_prep.coverage.targets import TargetTable
@@ -157,6 +158,20 @@ class CoverageRecipe(Recipe):
             )
         return targets
 
+    def sizes(self) -> dict[str, Any]:
+        """Entries of the manifest that tell the shapes of records and the names of tracks."""
+        return {
+            "window": self.window,
+            "bins": self.bins,
+            "bin_width": self.writing.bin_width,
+            "crop": self.writing.crop,
+            "tracks": [target.name for target in self.table.targets],
+        }
+
+    def around(self) -> Around:
+        """What lies beside the records in the original's folder."""
+        return Around(self.table.text(), self.contigs, self.unmappable, self.left_out)
+
     def manifest(self, tallies: Mapping[str, Tally]) -> dict[str, Any]:
         targets = self.table.targets
         splits = {split: tally.to_json() for split, tally in tallies.items()}
@@ -165,15 +180,11 @@ class CoverageRecipe(Recipe):
                 track_counts(self.store, number)
             )
         return {
-            "window": self.window,
-            "bins": self.bins,
-            "bin_width": self.writing.bin_width,
-            "crop": self.writing.crop,
-            "tracks": [target.name for target in targets],
+            **self.sizes(),
             "track_descriptions": [target.description for target in targets],
             "strand_pair": [target.strand_pair for target in targets],
             "unmappable": self.writing.keep_mask,
-            "targets_table": {"columns": list(self.table.columns), "cells": [list(cells) for cells in self.table.cells]},
+            "targets_table": [list(cells) for cells in (self.table.columns, *self.table.cells)],
             "contigs": {
                 split: [[c.chrom, c.start, c.end] for c in own] for split, own in self.contigs.items()
             },

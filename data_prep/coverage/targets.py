@@ -177,6 +177,6 @@ def _check_pairs(path: Path, lines: Sequence[int], targets: Sequence[Target]) ->
         back = targets[target.strand_pair].strand_pair
         if back != place:
             raise JaxepiError(
-                f"{path} line {lines[place]}: the strand_pair of {target.name!r} is {targets[target.strand_pair].name!r}, "
-                f"whose own is {targets[back].name!r}: pairs must be mutual"
+                f"{path} line {lines[place]}: the strand_pair of {target.name!r} is "
+                f"{targets[target.strand_pair].name!r}, whose own is {targets[back].name!r}: pairs must be mutual"
             )

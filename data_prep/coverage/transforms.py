@@ -116,7 +116,7 @@ def interpolated(values: np.ndarray, to_zero: bool) -> np.ndarray:
 
 
 def baselines(values: np.ndarray, transform: Transform, bins: int) -> np.ndarray:
-    """The baseline (N,) of windows (N, L): a quantile of their values; of those there are, unless missing ones spoil it."""
+    """The baseline (N,) of windows (N, L): a quantile of the values that there are, unless missing ones spoil it."""
     if transform.few_bins_rule and bins < FEW_BINS:
         return np.zeros(len(values), values.dtype)
     quantile: Callable[..., np.ndarray] = np.percentile if transform.missing_spoils else np.nanpercentile

@@ -121,7 +121,8 @@ class Hdf5Signal(Signal):
             values = self._file[self._names[chrom]][start:end]
         except OSError as error:
             raise JaxepiError(
-                f"{self._track.path} cannot be read at {chrom}:{start}-{end}: the file is damaged, copy or make it again"
+                f"{self._track.path} cannot be read at {chrom}:{start}-{end}: the file is damaged, copy or make it "
+                "again"
             ) from error
         largest = np.finfo(np.float16).max
         return np.clip(values.astype(np.float32), -largest, largest)

@@ -97,7 +97,7 @@ def test_the_records_of_every_file(case):
 
 
 def test_files_are_the_same_bytes(case):
-    """Three raw files. In which order an example holds its features is by chance there, so it is taken from each file."""
+    """Three raw files; the order of the features in an example is by chance there, so it is taken from each file."""
     if case.name != "pct":
         pytest.skip("raw files are of this case")
     slices = case.recipe.slices(case.args.per_file)
