@@ -22,7 +22,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Intervals
 
 MISSING = ("zero", "baseline")
-COUNTS = ("missing", "blacklisted", "soft_clipped", "clipped", "beyond_float16")
+COUNTS = ("missing", "blacklisted", "soft_clipped", "clipped", "beyond_float16", "nonzero")
 BLACKLIST_MARGIN = 20  # bp by which a listed region grows on both sides
 _PIECES = 64  # of the windows, at least, for all tracks together: work for many processes
 _STRETCH = 4 << 20  # bases of one read, unless a window is longer
@@ -173,6 +173,7 @@ class Aggregator:
                 bins = bins * target.scale
             counts[:, 4] = (np.abs(bins) > LARGEST).sum(axis=1)
             bins = np.clip(bins, -LARGEST, LARGEST).astype(np.float16)
+        counts[:, 5] = (bins != 0).sum(axis=1)
         if np.isnan(bins).any():
             raise JaxepiError(
                 f"{target.path} gives bins that are no number with the sum_stat {target.sum_stat} (negative values "

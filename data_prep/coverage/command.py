@@ -47,7 +47,6 @@ _PLAIN = (
 )
 # Count -> share of the bins of a track above which the user should look, and what is said then.
 _TELLING = {
-    "missing": (0.9, "have bases without a record: if these are missing rather than 0, use --missing or --interpolate"),
     "clipped": (0.01, "are cut by `clip` of the table: raise it if they should not be"),
     "beyond_float16": (0.0, "do not fit into float16 and are cut to 65,504: use a clip or a smaller scale"),
 }
@@ -257,5 +256,10 @@ def _report(built: dataset.Built) -> None:
             if many:
                 some = ", ".join(many[:3]) + (" …" if many[3:] else "")
                 _warn(f"in {split}, more than {most:.0%} of the bins of {len(many)} track(s) ({some}) {told}")
+        empty = [track for track, share in zip(tracks, shares["nonzero"], strict=True) if not share]
+        if empty:
+            _warn(
+                f"in {split}, {len(empty)} track(s) are 0 throughout ({', '.join(empty[:3])}{' …' if empty[3:] else ''})"
+            )
     total = sum(counts["records"] for counts in manifest["splits"].values())
     print(f"{total} windows of {manifest['bins']} bins in {manifest['seconds']} s: {built.path}")
