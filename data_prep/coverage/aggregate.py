@@ -156,7 +156,7 @@ class Aggregator:
         missing = np.isnan(values)
         if has_missing := bool(missing.any()):
             counts[:, 0] = missing.reshape(len(rows), -1, width).any(axis=2).sum(axis=1)
-        if self.binning.interpolate and has_missing:
+        if self.binning.interpolate and (has_missing or how.interpolate_to_zero):
             values, has_missing = interpolated(values, how.interpolate_to_zero), False
         values = self._settled(rows, values, missing if has_missing else None, counts)
         with np.errstate(invalid="ignore", over="ignore"):

@@ -133,8 +133,9 @@ def _tell_table(args: argparse.Namespace, table: TargetTable) -> None:
     for target in table.targets:
         TRANSFORMS[args.transform].check(args.transform, target.sum_stat, target.name)
     if table.repeated:
-        some = ", ".join(table.repeated[:3]) + (" …" if table.repeated[3:] else "")
-        _warn(f"{args.targets} names several tracks {some}: those that come later are called name#place")
+        _warn(
+            f"{args.targets} names {_some(table.repeated)} more than once: those that come later are called name#place"
+        )
 
 
 def _warn(text: str) -> None:
@@ -242,24 +243,25 @@ def _report(built: dataset.Built) -> None:
     for split, counts in manifest["splits"].items():
         total = counts["records"] * manifest["bins"]
         shares = {name: np.array(counts[f"bins_{name}"]) / total for name in COUNTS}
-        told = ", ".join(
-            f"{share.mean():.2%} {name.replace('_', ' ')}" for name, share in shares.items() if share.any()
-        )
+        means = [f"{share.mean():.2%} {name.replace('_', ' ')}" for name, share in shares.items() if share.any()]
         bases = counts["records"] * manifest["window"]
+        mean = f", of the mean track {', '.join(means)}" if means else ""
         print(
             f"{split}: {counts['records']} windows ({counts['left_out_unmappable']} left out) in {counts['shards']} "
-            f"file(s), {total} bins of {len(tracks)} track(s){f', of the mean track {told}' if told else ''}; "
+            f"file(s), {total} bins of {len(tracks)} track(s){mean}; "
             f"{counts['n_bases'] / bases:.1%} N{ambiguity_note(counts)}"
         )
         for name, (most, told) in _TELLING.items():
-            many = [track for track, share in zip(tracks, shares[name], strict=True) if share > most]
+            many = _some([track for track, share in zip(tracks, shares[name], strict=True) if share > most])
             if many:
-                some = ", ".join(many[:3]) + (" …" if many[3:] else "")
-                _warn(f"in {split}, more than {most:.0%} of the bins of {len(many)} track(s) ({some}) {told}")
-        empty = [track for track, share in zip(tracks, shares["nonzero"], strict=True) if not share]
+                _warn(f"in {split}, more than {most:.0%} of the bins of {many} {told}")
+        empty = _some([track for track, share in zip(tracks, shares["nonzero"], strict=True) if not share])
         if empty:
-            _warn(
-                f"in {split}, {len(empty)} track(s) are 0 throughout ({', '.join(empty[:3])}{' …' if empty[3:] else ''})"
-            )
+            _warn(f"in {split}, all bins of {empty} are 0")
     total = sum(counts["records"] for counts in manifest["splits"].values())
     print(f"{total} windows of {manifest['bins']} bins in {manifest['seconds']} s: {built.path}")
+
+
+def _some(tracks: Sequence[str]) -> str:
+    """How many tracks, with the names of the first ones; nothing of none."""
+    return f"{len(tracks)} track(s) ({', '.join(tracks[:3])}{' …' if tracks[3:] else ''})" if tracks else ""

@@ -42,7 +42,7 @@ PIECE = 32  # bp with one value
 HIDDEN_NOISE = (
     6.0  # shape of the gamma-distributed factor, mean 1, that the sequence does not tell, per piece and track
 )
-LEAST = 0.2  # Mb
+LEAST = 0.1  # Mb
 
 EXPECTATION = (
     "The sample is synthetic and its rules are known (raw/README.md): CpG islands and clusters of short motifs raise "

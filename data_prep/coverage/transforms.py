@@ -98,11 +98,12 @@ def soft_clipped(bins: np.ndarray, above: float, offset: int) -> np.ndarray:
 
 
 def interpolated(values: np.ndarray, to_zero: bool) -> np.ndarray:
-    """Values (N, L) with those that are missing on the lines between their neighbours; float64.
+    """Values (N, L) with those that are missing on the lines between their neighbours.
 
     Args:
         values: NaN where missing.
-        to_zero: as if a 0 stood before and behind each window; else ends take the nearest value, and 0 without any.
+        to_zero: as if a 0 stood before and behind each window, and as float64, as the original does; else ends take the
+            nearest value, and 0 without any.
     """
     filled = values.astype(np.float64)
     places = np.arange(-1, values.shape[1] + 1)
@@ -112,7 +113,7 @@ def interpolated(values: np.ndarray, to_zero: bool) -> np.ndarray:
         known[[0, -1]] = to_zero or not known[1:-1].any()
         row[~known] = np.interp(places[~known], places[known], row[known])
         filled[number] = row[1:-1]
-    return filled
+    return filled if to_zero else filled.astype(values.dtype)
 
 
 def baselines(values: np.ndarray, transform: Transform, bins: int) -> np.ndarray:
