@@ -37,7 +37,7 @@ SAMPLE_TRUNK = (
     {"name": "conv_block", "filters": 24, "kernel_size": 15, "pool_size": 4},
     {"name": "conv_tower", "filters_init": 24, "filters_end": 32, "kernel_size": 5, "pool_size": 2, "repeat": 5},
     {"name": "dilated_residual", "filters": 16, "rate_mult": 2, "repeat": 3, "dropout": 0.1},
-    {"name": "Cropping1D", "cropping": 0},
+    {"name": "Cropping1D", "cropping": 8},
     {"name": "conv_block", "filters": 48},
 )
 
