@@ -27,6 +27,7 @@ BLACKLIST_MARGIN = 20  # bp by which a listed region grows on both sides
 _PIECES = 64  # of the windows, at least, for all tracks together: work for many processes
 _STRETCH = 4 << 20  # bases of one read, unless a window is longer
 _WORTH_BRIDGING = 50_000  # bp between windows that are read rather than skipped
+_WORTH_PROCESSES = 400 << 20  # values: a process reads as many while another starts
 _BATCH = 4 << 20  # values of the windows that are binned together, unless one has more
 
 
@@ -271,7 +272,7 @@ def aggregate(aggregator: Aggregator, processes: int, progress: bool) -> BinStor
     limits = np.empty(tracks, np.float16)
     largest = np.empty(0, np.float16)
     windows = len(aggregator.sequences)
-    worth = windows * aggregator.sequences.length * tracks > 4 * _STRETCH
+    worth = windows * aggregator.sequences.length * tracks > _WORTH_PROCESSES
     with block_map(aggregator, min(processes, len(blocks)) if worth else 1) as mapped:
         bar = tqdm(total=windows * tracks, desc="tracks", unit=" windows", unit_scale=True, disable=not progress)
         current = 0

@@ -126,7 +126,7 @@ def test_the_same_bytes_for_any_number_of_processes_and_no_work_twice(lab, prepa
     argv = lab.argv("one", "--layout", "original", "--per-file", 8)
     made(prepare, argv)
     monkeypatch.setattr(aggregate, "_PIECES", 7)
-    monkeypatch.setattr(aggregate, "_STRETCH", 3_000)
+    monkeypatch.setattr(aggregate, "_WORTH_PROCESSES", 0)
     monkeypatch.setattr("data_prep.coverage.original_folder._WORTH_PROCESSES", 0)
     made(prepare, lab.argv("two", "--layout", "original", "--per-file", 8, "--processes", 2))
     assert files(lab.folder / "one") == files(lab.folder / "two")
