@@ -5,8 +5,7 @@ import pytest
 
 from data_prep.coverage import splits
 from data_prep.coverage.contigs import break_up, intersect, peak_regions, rejoin, subtract, whole_chromosomes
-from data_prep.coverage.mappability import unmappable_bins
-from data_prep.coverage.sequences import lay, make_sequences, read_sequences
+from data_prep.coverage.sequences import lay, make_sequences, read_sequences, unmappable_bins
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Interval, Intervals
 
