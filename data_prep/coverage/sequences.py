@@ -1,4 +1,4 @@
-"""Windows whose coverage is binned: laid in the contigs of each split, or as a BED file lists them; their mappability."""
+"""Windows whose coverage is binned, laid in contigs or as a BED file lists them; which bins are unmappable."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -114,9 +114,11 @@ def read_sequences(path: Path, lengths: Mapping[str, int], window: int, crop: in
     """The windows of a sequences.bed: all of the length of the window, or all of what its bins cover.
 
     Raises:
-        JaxepiError: another length, no split in the fourth column, or a window beyond its chromosome.
+        JaxepiError: another length, no split in the fourth column, a window beyond its chromosome, or one that comes
+            twice.
     """
     places: dict[str, list[tuple[str, int]]] = {}
+    seen: set[tuple[str, int]] = set()
     before = {window: crop, window - 2 * crop: 0}
     for row in read_bed(path, prefix):
         interval = row.interval
@@ -130,10 +132,26 @@ def read_sequences(path: Path, lengths: Mapping[str, int], window: int, crop: in
         start = interval.start + before[interval.length]
         where = Interval(interval.chrom, start, start + window - 2 * crop)
         _check_on_genome(path, row.line, where, lengths)
+        if (interval.chrom, start) in seen:
+            raise JaxepiError(f"{path} line {row.line} lists {interval} once more: remove the line")
+        seen.add((interval.chrom, start))
         places.setdefault(row.further[0], []).append((interval.chrom, start))
     if not places:
         raise JaxepiError(f"{path} holds no window: rows with chromosome, start, end and split were expected")
     return make_sequences(places, window - 2 * crop)
+
+
+def shared_windows(sequences: Sequences) -> int:
+    """How many windows have a base in common with one of another split, so that what is trained on is tested."""
+    end = sequences.start + sequences.length
+    shared = np.zeros(len(sequences), bool)
+    for split in range(len(sequences.splits)):
+        own = sequences.split_id == split
+        others = Intervals(sequences.chroms, sequences.chrom_id[~own], sequences.start[~own], end[~own])
+        for number, chrom in enumerate(sequences.chroms):
+            here = np.flatnonzero(own & (sequences.chrom_id == number))
+            shared[here] = others.touches(chrom, sequences.start[here], sequences.length)
+    return int(shared.sum())
 
 
 def _check_on_genome(path: Path, line: int, interval: Interval, lengths: Mapping[str, int]) -> None:
