@@ -27,7 +27,7 @@ from jaxepi.regions import RegionValues, as_interval, positions_of, window_start
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
-from jaxepi.task import Grid, Task, Views, featured, mean_over, predicted
+from jaxepi.task import Grid, Task, Views, featured, mean_over, part_of, predicted
 from jaxepi.windows import centred
 
 OPTIONS = ("batch_size", "pad", "progress", "rc", "shifts")  # of `predict`, and but for the last two of `features`
@@ -329,7 +329,8 @@ def load(
       device: "cpu", "gpu" or another backend of JAX, or one of its devices; otherwise every default device.
       dtype: to compute in, "float32" or "bfloat16" ("bf16"); otherwise as in training, for a released file float32.
       task: how a released model reads records, the fields of `config.task`; otherwise as its original does.
-      **sizes: fields of the model's config, for a released file only.
+      **sizes: fields of the model's config, for a released file only; and `head`, of a run on several datasets with
+        heads of their own the number of the dataset whose head predicts, in the order of `config.dataset.paths`.
 
     Raises:
       JaxepiError: nothing there, not readable, not safe, or tensors that do not fit.
@@ -342,13 +343,15 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
     if path is not None and path.is_dir():
+        head = sizes.pop("head", None)
         given = [name for name, value in (("system", system), ("task", task)) if value is not None]
         if given or sizes:
             raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join([*given, *sizes])}.")
         from jaxepi.trained import restore_model
 
         run = restore_model(path, which, DTYPES.get(dtype))
-        found, model, made, name, config = get_system(run.config.system), run.model, run.task, str(path), run.config
+        found, model, name, config = get_system(run.config.system), run.model, str(path), run.config
+        made = _with_head(run.task, head, name)
     else:
         if which is not None:
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
@@ -364,6 +367,19 @@ def load(
     if window is not None:
         made = _with_window(found, model, made, window, name)
     return Predictor(model, found, made, source=name, tracks=tracks, config=config, precision=precision, device=device)
+
+
+def _with_head(task: Task, head: int | None, source: str) -> Task:
+    """The task of a run, or of several datasets that of one.
+
+    Raises:
+      JaxepiError: there is no such head.
+    """
+    if head is not None and not task.parts:
+        raise JaxepiError(f"{source} was trained on one dataset, or on several with one head: leave out head.")
+    if head not in (None, *range(len(task.parts))):
+        raise JaxepiError(f"head is {head!r}, but {source} has the heads 0 to {len(task.parts) - 1}.")
+    return part_of(task, head or 0)
 
 
 def _with_window(system: System, model: nnx.Module, task: Task, window: int, source: str) -> Task:
