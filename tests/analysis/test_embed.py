@@ -21,10 +21,12 @@ from jaxepi.data import open_dataset
 from jaxepi.data.array_folder import Embeddings, read_arrays
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.fasta import Genome
+from jaxepi.predictor import Predictor
+from jaxepi.registry import get_system
 from jaxepi.runs.verify import verify
 from jaxepi.storage import embedding_store
 from jaxepi.storage.embedding_store import EmbeddingStore
-from jaxepi.task import Grid
+from jaxepi.task import Grid, featured
 from jaxepi.verbs.command import main
 
 BED = "chr1 0 1000 train\nchr10 1000 1400 test\nchr1 5000 9000 train\nchr2 1500 2000 valid\nchr1 7000 8000 train\n"
@@ -210,16 +212,49 @@ def test_where_the_places_of_a_trunk_lie():
     assert bins_of(Grid("bin", 128), 1024, 3) == (None, None)
 
 
-def test_other_systems(predictor, fasta, bed, tmp_path):
-    """The trunk of a base-resolution model."""
-    told = embed_regions(predictor, fasta, bed, tmp_path / "bases", EmbedOptions(**QUIET))
-    assert (told["bins"], told["channels"], told["bin_width"]) == (2000, 4, 1)
-    codes = Genome(fasta).codes("chr1", 0, 2000)
-    (tmp_path / "one.bed").write_text("chr1 0 2000\n")
-    embed_regions(predictor, fasta, tmp_path / "one.bed", tmp_path / "one", EmbedOptions(dtype="float32", **QUIET))
-    made = Embeddings(tmp_path / "one")
-    np.testing.assert_allclose(made.rows(0, 1), predictor.features(codes), atol=1e-5)
-    assert made.regions.split == ["all"]
+def test_a_trunk_at_bases(predictor, fasta, tmp_path):
+    (tmp_path / "two.bed").write_text("chr1 0 2000\nchr1 5000 7000\n")
+    told = embed_regions(predictor, fasta, tmp_path / "two.bed", tmp_path / "x", EmbedOptions(dtype="float32", **QUIET))
+    assert (told["bins"], told["channels"], told["bin_width"], told["crop"]) == (2000, 4, 1, 0)
+    codes = np.stack([Genome(fasta).codes("chr1", start, start + 2000) for start in (0, 5000)])
+    made = Embeddings(tmp_path / "x")
+    np.testing.assert_allclose(made.rows(0, 2), predictor.features(codes, batch_size=2), atol=1e-5)
+    assert made.regions.split == ["all", "all"]
+
+
+class ToySplit(list):
+    """Records of a toy as a split of a dataset."""
+
+    name = "train"
+
+
+class ToyDataset:
+    """Records of a toy as a dataset."""
+
+    def __init__(self, system):
+        toy = get_system(system).toy(0, 5)
+        self.manifest, self.kind, self.fingerprint, self.path = toy.manifest, toy.manifest["kind"], "toy", Path("toy")
+        self.parts, self.splits, self._toy = {"toy": self}, {"train": 5}, toy
+
+    def split(self, name):
+        return ToySplit(self._toy.records)
+
+    def predictor(self):
+        system = get_system(self.kind)
+        task = system.task(self._toy.model, self._toy.task, self.manifest)
+        return Predictor(task.build_model(nnx.Rngs(0)), system, task, source="toy")
+
+
+def test_a_vector_a_site_of_a_model_that_reads_neighbours(tmp_path):
+    toy = ToyDataset("deepcpg")
+    predictor = toy.predictor()
+    told = embed_dataset(predictor, toy, tmp_path / "x", None, EmbedOptions(dtype="float32", **QUIET))
+    wanted = next(predictor.over(toy.split("train")[:2], predictor.task, featured, 2))[1]
+    assert (told["bins"], told["bin_width"], told["crop"]) == (1, toy.manifest["window"], 0)
+    np.testing.assert_allclose(Embeddings(tmp_path / "x").rows(0, 2), wanted, atol=1e-5)
+    predictor.task.window = None  # as of a model without sequence
+    with pytest.raises(JaxepiError, match="toy reads no sequence, so that its features belong to no window"):
+        embed_dataset(predictor, toy, tmp_path / "y")
 
 
 def test_the_verb(released, fasta, bed, small, tmp_path, capsys):
