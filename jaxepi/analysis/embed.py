@@ -21,15 +21,16 @@ from tqdm import tqdm
 from jaxepi import __version__, sequence
 from jaxepi.analysis.predict import file_digest, genome_identity
 from jaxepi.analysis.tiles import inside
-from jaxepi.data.array_folder import EMBEDDINGS, fingerprint_of_arrays
+from jaxepi.data.array_folder import fingerprint_of_arrays
 from jaxepi.data.dataset import Dataset
 from jaxepi.data.manifest import sealed
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome import text_files
 from jaxepi.genome.fasta import Genome
+from jaxepi.genome.window_table import COLUMNS, EMBEDDINGS, Region
 from jaxepi.predictor import Predictor
 from jaxepi.regions import centred_start
-from jaxepi.storage.embedding_store import FORMATS, MANIFEST, STORED, EmbeddingStore, Region
+from jaxepi.storage.embedding_store import FORMATS, MANIFEST, STORED, EmbeddingStore
 from jaxepi.storage.job import finished, write_errors
 from jaxepi.task import Grid, Task
 
@@ -159,8 +160,8 @@ def embed(predictor: Predictor, windows: Windows, out: Path, options: EmbedOptio
 
     with write_errors(out):
         store = EmbeddingStore(
-            out, arguments, count=len(windows), shape=(bins, channels), dtype=options.dtype, shard=options.shard,
-            form=options.form,
+            out, arguments, count=len(windows), shape=(bins, channels), columns=COLUMNS, dtype=options.dtype,
+            shard=options.shard, form=options.form,
         )  # fmt: skip
         with store:
             _write_all(windows, store, size, options)

@@ -8,34 +8,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxepi.data.manifest import Manifest, read_manifest
 from jaxepi.errors import JaxepiError
-from jaxepi.genome.text_files import read_lines
-from jaxepi.storage.embedding_store import ARRAY, COLUMNS, HDF5, MANIFEST, REGIONS, checksum, shard_name
+from jaxepi.genome.window_table import EMBEDDINGS, LABELS, REGIONS, read_regions
+from jaxepi.storage.embedding_store import ARRAY, HDF5, MANIFEST, checksum, shard_name
 from jaxepi.storage.job import require_h5py
 
-EMBEDDINGS, LABELS = "embedding_arrays", "label_arrays"  # kinds, as manifests name them
 _MAKERS = {EMBEDDINGS: "launch.py embed", LABELS: "python -m data_prep labels"}
-
-
-class Regions(NamedTuple):
-    """The windows of N rows, in order."""
-
-    chrom: list[str]
-    start: np.ndarray  # (N,) int64, 0-based
-    end: np.ndarray  # (N,) int64
-    split: list[str]
-
-    def __len__(self) -> int:
-        return len(self.chrom)
-
-    def shown(self, row: int) -> str:
-        """chrom:start-end."""
-        return f"{self.chrom[row]}:{self.start[row]}-{self.end[row]}"
 
 
 def is_array_folder(path: Path) -> bool:
@@ -77,29 +60,6 @@ def check_file(path: Path, told: Mapping[str, Any]) -> str:
     return f"checksum of {told['bytes']:,} bytes"
 
 
-def read_regions(path: Path) -> Regions:
-    """The rows of `path`/regions.tsv.
-
-    Raises:
-      JaxepiError: a line that is none.
-    """
-    file = path / REGIONS
-    chroms, starts, ends, splits = [], [], [], []
-    for number, line in read_lines(file, "a table of windows"):
-        cells = line.split("\t")
-        if number == 1 and tuple(cells[: len(COLUMNS)]) == COLUMNS:
-            continue
-        try:
-            _, chrom, start, end, split, *_ = cells
-            starts.append(int(start))
-            ends.append(int(end))
-        except ValueError:
-            raise JaxepiError(f"{file} line {number} is no window: {', '.join(COLUMNS)} were expected.") from None
-        chroms.append(chrom)
-        splits.append(split)
-    return Regions(chroms, np.array(starts, np.int64), np.array(ends, np.int64), splits)
-
-
 def fingerprint_of_arrays(arguments: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> str:
     """A digest of what made a folder of arrays and of what its files hold."""
     return hashlib.sha256(json.dumps([arguments, files], sort_keys=True).encode()).hexdigest()
@@ -120,12 +80,12 @@ class Embeddings:
         """Raises JaxepiError: there are no embeddings, or they are not whole."""
         self.path, self.manifest, self.regions = path, None, None
         if path.is_dir():
-            self.manifest, self.regions = read_arrays(path, EMBEDDINGS), read_regions(path)
+            self.manifest, self.regions = read_arrays(path, EMBEDDINGS), read_regions(path / REGIONS)
             told = self.manifest
             self.dtype, self.shape = told["dtype"], (told["count"], told["bins"], told["channels"])
-            if len(self.regions) != told["count"]:
+            if self.regions.count != told["count"]:
                 raise JaxepiError(
-                    f"{path / REGIONS} has {len(self.regions)} windows and {path / MANIFEST} tells of "
+                    f"{path / REGIONS} has {self.regions.count} windows and {path / MANIFEST} tells of "
                     f"{told['count']} embeddings: copy the folder again."
                 )
             self._hdf5 = path / HDF5 if told["arguments"]["format"] == "hdf5" else None

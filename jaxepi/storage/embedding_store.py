@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 import google_crc32c
 import numpy as np
@@ -22,21 +22,10 @@ from jaxepi.storage.atomic import replacing
 from jaxepi.storage.job import SYNC_SECONDS, lock_folder, publish, read_progress, require_h5py, save_progress
 
 MANIFEST, REGIONS, HDF5, ARRAY = "manifest.json", "regions.tsv", "embeddings.h5", "embeddings"
-COLUMNS = ("key", "chrom", "start", "end", "split")
 STORED = {"float16": np.float16, "bfloat16": np.uint16, "float32": np.float32}  # dtype -> how a file holds it
 FORMATS = ("npy", "hdf5")
 _COMPRESSION = 4  # of HDF5, gzip
 _PIECE_BYTES = 1 << 24
-
-
-class Region(NamedTuple):
-    """A row of regions.tsv: the window of one embedding, 0-based half-open."""
-
-    key: str
-    chrom: str
-    start: int
-    end: int
-    split: str
 
 
 def shard_name(number: int) -> str:
@@ -68,6 +57,7 @@ class EmbeddingStore:
         *,
         count: int,
         shape: tuple[int, int],
+        columns: Sequence[str],
         dtype: str = "float16",
         shard: int = 256,
         form: str = "npy",
@@ -79,6 +69,7 @@ class EmbeddingStore:
           arguments: all that decides what is written.
           count: rows that will come.
           shape: (T, C) of a row.
+          columns: of regions.tsv; the last one is the split.
           dtype: one of `STORED`.
           shard: rows of a file.
           form: one of `FORMATS`.
@@ -106,7 +97,7 @@ class EmbeddingStore:
             self._table.truncate(told.get("table_bytes", 0))
             self._table.seek(0, os.SEEK_END)
             if not told:
-                self._write_line(COLUMNS)
+                self._write_line(columns)
             if self.rows % shard and self.rows < count:
                 self._reopen()
             self._require_space()
@@ -115,8 +106,8 @@ class EmbeddingStore:
             raise
         self._synced = time.monotonic()
 
-    def append(self, values: np.ndarray, regions: Sequence[Region]) -> None:
-        """Rows (n, T, C) as the files hold them, with their n windows, in order."""
+    def append(self, values: np.ndarray, regions: Sequence[Sequence[Any]]) -> None:
+        """Rows (n, T, C) as the files hold them, with the lines of their n windows, in order."""
         assert values.shape == (len(regions), *self._shape) and values.dtype == STORED[self.dtype], values.shape
         low = 0
         while low < len(values):
@@ -131,7 +122,7 @@ class EmbeddingStore:
                 self._end(number)
         for region in regions:
             self._write_line(region)
-            self.splits[region.split] = self.splits.get(region.split, 0) + 1
+            self.splits[region[-1]] = self.splits.get(region[-1], 0) + 1
         if time.monotonic() - self._synced >= SYNC_SECONDS:
             self.sync()
 

@@ -201,7 +201,7 @@ def test_what_does_not_fit(trunk, fasta, tmp_path, monkeypatch):
     refused("chr1 0 1000\n", "reads no sequence, so that its features belong to no window")
     monkeypatch.setattr(embedding_store.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(JaxepiError, match="GB free and the embeddings of 5 windows need"):
-        EmbeddingStore(tmp_path / "full", {}, count=5, shape=(10, 8))
+        EmbeddingStore(tmp_path / "full", {}, count=5, shape=(10, 8), columns=())
 
 
 def test_where_the_places_of_a_trunk_lie():
