@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome import text_files
 from jaxepi.genome.fasta import Genome
 from jaxepi.genome.window_table import COLUMNS, EMBEDDINGS, Region
-from jaxepi.predictor import Predictor
+from jaxepi.predictor import Predictor, Read
 from jaxepi.regions import centred_start
 from jaxepi.storage.embedding_store import FORMATS, MANIFEST, STORED, EmbeddingStore
 from jaxepi.storage.job import finished, write_errors
@@ -226,6 +226,12 @@ def _stored_window(model: nnx.Module, accepted: dict[str, jax.Array], task: Task
     return _stored(task.features(model, task.expand(accepted)), dtype)
 
 
+@functools.cache
+def _record_reader(dtype: str) -> Read:
+    """`_stored_record` of a number type: the same function each time, so that it is compiled once."""
+    return functools.partial(_stored_record, dtype=dtype)
+
+
 def _require_window(predictor: Predictor) -> int:
     """The window of the model. Raises JaxepiError if it reads no sequence."""
     if predictor.window is None:
@@ -267,7 +273,7 @@ class DatasetWindows:
         return jax.eval_shape(read, batch)["values"].shape[1:]
 
     def batches(self, start: int, size: int, dtype: str) -> Iterator[Batch]:
-        read, row = functools.partial(_stored_record, dtype=dtype), start
+        read, row = _record_reader(dtype), start
         for records, stored in self._predictor.over(self._records(start), self._task, read, size):
             splits = [
                 self._parts[part].name for part in np.searchsorted(self._ends, range(row, row + len(records)), "right")
@@ -301,6 +307,7 @@ class GenomeWindows:
                 "--regions."
             )
         self._predictor, self._genome = predictor, genome
+        self._programs: dict[str, Callable[..., Any]] = {}  # compiled, by number type
         rows = list(text_files.read_bed(regions))
         if not rows:
             raise JaxepiError(f"{regions} holds no region: expected lines with chromosome, start and end.")
@@ -344,12 +351,18 @@ class GenomeWindows:
         read = functools.partial(_stored_window, self._predictor.model, task=task, dtype="float32")
         return jax.eval_shape(read, task.accept(codes))["values"].shape[1:]
 
+    def _program(self, dtype: str) -> Callable[..., Any]:
+        if dtype not in self._programs:
+            read = functools.partial(_stored_window, task=self._predictor.task, dtype=dtype)
+            self._programs[dtype] = self._predictor.compiled(read)
+        return self._programs[dtype]
+
     def batches(self, start: int, size: int, dtype: str) -> Iterator[Batch]:
         if start == 0:
             for note in self.notes:
                 print(f"note: {note}", file=sys.stderr)
         task = self._predictor.task
-        run = self._predictor.compiled(functools.partial(_stored_window, task=task, dtype=dtype))
+        run = self._program(dtype)
 
         def take(low: int) -> tuple[list[Region], dict[str, Any]]:
             rows = self._rows[low : low + size]
