@@ -64,7 +64,7 @@ class EmbedOptions:
         for name, value, known in (("dtype", self.dtype, STORED), ("format", self.form, FORMATS)):
             if value not in known:
                 raise JaxepiError(f"{name} is {value!r}{did_you_mean(value, known)}; it must be {' or '.join(known)}.")
-        for name, value in (("shard-windows", self.shard), ("batch-size", self.batch_size)):
+        for name, value in (("shard-windows", self.shard), ("windows-per-batch", self.batch_size)):
             if value < 1:
                 raise JaxepiError(f"--{name} is {value}, but a number of at least 1 was expected.")
         if self.form == "hdf5" and self.dtype == "bfloat16":
