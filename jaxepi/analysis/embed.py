@@ -346,8 +346,12 @@ class GenomeWindows:
         return len(self._rows)
 
     def shape(self) -> tuple[int, int]:
-        codes = np.full((1, self._window), sequence.N, np.uint8)
-        task = self._predictor.task
+        return self._shape
+
+    @functools.cached_property
+    def _shape(self) -> tuple[int, int]:
+        """Tracing a large model takes a second."""
+        codes, task = np.full((1, self._window), sequence.N, np.uint8), self._predictor.task
         read = functools.partial(_stored_window, self._predictor.model, task=task, dtype="float32")
         return jax.eval_shape(read, task.accept(codes))["values"].shape[1:]
 
