@@ -19,10 +19,13 @@ COMMANDS = {
     "coverage": ("data_prep.coverage.command", "FASTA + coverage tracks to binned windows for Basenji and its kin"),
     "coverage-align": ("data_prep.coverage.alignment", "a split of two genomes that keeps aligned regions together"),
     "coverage-export": ("data_prep.coverage.export", "a dataset of coverage as the original Basenji's own folder"),
+    "labels": ("data_prep.labels.command", "BigWigs to labels of windows per bin, also of another assembly"),
+    "embeddings": ("data_prep.embeddings.command", "embeddings of `launch.py embed` + labels to records for heads"),
     "melody-sample": ("data_prep.melody.sample", "a small synthetic genome with methylation tracks"),
     "deepcpg-sample": ("data_prep.deepcpg.sample", "a synthetic genome with methylation states of single cells"),
     "coverage-sample": ("data_prep.coverage.sample", "a small synthetic genome with coverage tracks of several kinds"),
     "chromoformer-sample": ("data_prep.chromoformer.sample", "a synthetic genome whose contacts drive expression"),
+    "embeddings-sample": ("data_prep.embeddings.sample", "made-up embeddings with labels that follow from them"),
 }
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from jaxepi.errors import JaxepiError
 
 MANIFEST = "manifest.json"
-_OURS = (MANIFEST, "record_index.npz", "dataset_info.json", "features.json", "*.tfrecord-*", ".*")
-# Of the original Basenji's folder.
-_OURS += ("statistics.json", "targets.txt", "sequences.bed", "contigs.bed", "mseqs_unmap.npy", "tfrecords")
+_DATASET = (MANIFEST, "record_index.npz", "dataset_info.json", "features.json", "*.tfrecord-*", ".*")
+_BASENJI = ("statistics.json", "targets.txt", "sequences.bed", "contigs.bed", "mseqs_unmap.npy", "tfrecords")
+_LABELS = ("bins.npy", "window.npy", "labels.h5", "regions.tsv")
+_OURS = (*_DATASET, *_BASENJI, *_LABELS)
 _MARKS = ("fingerprint", "jaxepi_version", "inputs")  # entries of every manifest
 
 

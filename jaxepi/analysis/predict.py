@@ -88,8 +88,8 @@ def predict_files(
         "model": predictor.digest(),
         "window": window,
         "tracks": names,
-        "regions": None if regions is None else _crc32c(Path(regions)),
-        "fasta": _identity(genome),
+        "regions": None if regions is None else file_digest(Path(regions)),
+        "fasta": genome_identity(genome),
         "overlap": overlap,
         "batch_size": size,
         "outputs": ["table"] * table + ["bigwig"] * bigwig,
@@ -219,13 +219,14 @@ def _contigs(genome: Genome) -> dict[str, int]:
     return dict(sorted(genome.lengths.items()))
 
 
-def _identity(genome: Genome) -> str:
+def genome_identity(genome: Genome) -> str:
     """Size, contigs and lengths of a FASTA: what tells two genomes apart without reading them."""
     contigs = Checksum(json.dumps(genome.lengths).encode()).hexdigest().decode()
     return f"{genome.path.stat().st_size} bytes, contigs {contigs}"
 
 
-def _crc32c(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """CRC-32C of a file."""
     digest = Checksum()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
