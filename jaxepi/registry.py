@@ -15,6 +15,7 @@ from jaxepi.task import Task
 # name -> package that exports `SYSTEM`
 SYSTEMS = {
     "chromoformer": "jaxepi.systems.chromoformer",
+    "cs282a": "jaxepi.systems.cs282a",
     "deepcpg": "jaxepi.systems.deepcpg",
     "melody": "jaxepi.systems.melody",
 }

@@ -37,23 +37,25 @@ class Grid:
       bin: bp of one bin; 1 where values lie at bases.
       crop: bp at either end of the window that have no value.
       diagonal: pairs only: bins between the two of the nearest pair that has a value.
+      places: P where no window of sequence tells it, such as the bins of an embedding.
     """
 
     at: str
     bin: int = 1
     crop: int = 0
     diagonal: int = 0
+    places: int = 1
 
     def __post_init__(self) -> None:
-        if self.at not in PLACES or self.bin < 1 or self.crop < 0 or self.diagonal < 0:
+        if self.at not in PLACES or self.bin < 1 or self.crop < 0 or self.diagonal < 0 or self.places < 1:
             raise ValueError(
-                f"{self} is no grid: `at` is one of {', '.join(PLACES)}, bin at least 1, the rest 0 or more"
+                f"{self} is no grid: `at` is one of {', '.join(PLACES)}, bin and places at least 1, the rest 0 or more"
             )
 
     def values(self, window: int | None) -> int:
         """P for a window of so many bp (None for records without one)."""
         if self.at in ("site", "record") or window is None:
-            return 1
+            return 1 if window is not None else self.places
         count = (window - 2 * self.crop) // self.bin
         if self.at == "pair":
             count -= self.diagonal
@@ -75,6 +77,7 @@ class Options:
         seed: of the choice of positions and windows.
         unit: of predicted and measured values, for axes.
         system: whose words a report uses.
+        flat_ranks: whether Spearman is also given over the sampled values of all tracks as one.
     """
 
     region: str = "cpg"
@@ -86,6 +89,7 @@ class Options:
     seed: int = 0
     unit: str = ""
     system: str = ""
+    flat_ranks: bool = False
 
 
 class Task(abc.ABC):
@@ -103,6 +107,7 @@ class Task(abc.ABC):
       sequence_alone: whether a window of sequence is all that the model reads.
       options: what an evaluation keeps besides the sums, and the region that names its metrics.
       monitor: the validation metric that keep-best and early stopping watch unless the config names another.
+      trunks: parts of the model that are models of other systems: attribute -> system and the sizes asked for.
     """
 
     model_config: Any
@@ -116,6 +121,7 @@ class Task(abc.ABC):
     sequence_alone: bool = True
     options: Options = Options()
     monitor: str
+    trunks: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
 
     @abc.abstractmethod
     def __init__(
@@ -192,6 +198,10 @@ class Task(abc.ABC):
     def settled(self) -> dict[str, Any]:
         """The objective's fields with everything named that the dataset decided, for another dataset of the kind."""
         return dataclasses.asdict(self.objective)
+
+    def mend_gradient(self, gradient: Any) -> Any:
+        """The gradient of an update before it is clipped and used; traceable. Nothing is to be mended as a rule."""
+        return gradient
 
     def first_convolution(self, model: nnx.Module) -> tuple[np.ndarray, np.ndarray] | None:
         """Kernel (width, 4, F) and bias (F,) of filters that read the one-hot DNA; None without such filters."""

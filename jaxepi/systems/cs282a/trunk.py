@@ -1,0 +1,87 @@
+"""Sequence as input: a trunk of another system, asked of the registry by name, makes the embeddings within the step."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxepi.config import from_section
+from jaxepi.errors import JaxepiError
+from jaxepi.registry import get_system, task_of
+from jaxepi.sequence import N
+from jaxepi.systems.cs282a.model import Cs282aConfig
+from jaxepi.task import Batch
+
+
+class SequenceInput:
+    """Records of sequence (L,) with labels in bins, read by a model of `config.trunk`.
+
+    Attributes:
+      channels: C of the trunk's features.
+      window: bp that the trunk reads.
+      trunks: where in the model it lies -> its system and the sizes that were asked for.
+    """
+
+    def __init__(self, config: Cs282aConfig, manifest: Mapping[str, Any]):
+        """Raises JaxepiError for an unknown system, sizes that it does not have, or bins that are not the dataset's."""
+        sizes = copy.deepcopy(dict(config.trunk_sizes))
+        self.trunks = {"trunk": (config.trunk, sizes)}
+        system, own, objective = get_system(config.trunk), dict(manifest), {}
+        if system.weights is not None:  # as a released model reads; the dataset's tracks are those of the head alone
+            whole = from_section(system.sizes, sizes, "config.model.trunk_sizes")
+            own, objective = system.weights.released(whole, None, {})
+        self.task = task_of(system, sizes, objective, {**own, "window": manifest["window"]})
+        if self.task.window is None or not self.task.sequence_alone:
+            raise JaxepiError(
+                f"config.model.trunk is {config.trunk!r}, which does not read sequence alone: take a system that does."
+            )
+        self.window: int | None = self.task.window
+        bins, self.channels = _shape(self.task)
+        if bins != int(manifest["bins"]):
+            raise JaxepiError(
+                f"The trunk of {config.trunk!r} gives {bins} bins of a window of {self.window} bp, but the dataset has "
+                f"{manifest['bins']}: prepare it with the bins of that model, or set config.model.trunk_sizes."
+            )
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The trunk, with fresh weights."""
+        return self.task.build_model(rngs)
+
+    def collate(self, records: Sequence[Mapping[str, Any] | None]) -> dict[str, np.ndarray]:
+        """What the trunk accepts of `sequence`, with its names; padding is N."""
+        codes = np.full((len(records), self.window), N, np.uint8)
+        for row, record in enumerate(records):
+            if record is not None:
+                codes[row] = record["sequence"]
+        return self.accept(codes)
+
+    def accept(self, x: Any) -> Batch:
+        """Windows of sequence, as the trunk's system takes them."""
+        return {f"trunk_{name}": array for name, array in self.task.accept(x).items()}
+
+    def expand(self, batch: Batch) -> Batch:
+        """The inputs of the trunk."""
+        own = {name.removeprefix("trunk_"): array for name, array in batch.items() if name.startswith("trunk_")}
+        return {"trunk": self.task.expand(own)}
+
+    def embed(self, model: Any, inputs: Batch) -> jax.Array:
+        """Features (B, T, C) of the trunk, with what the adapters change."""
+        trunk = model.trunk if model.adapters is None else model.adapters.applied(model.trunk)
+        return self.task.features(trunk, inputs["trunk"])
+
+
+def _shape(task: Any) -> tuple[int, int]:
+    """Bins and channels of a task's features, from shapes alone."""
+    codes = np.full((1, task.window), N, np.uint8)
+
+    def features() -> jax.Array:
+        model = task.build_model(nnx.Rngs(0))
+        model.eval()
+        return task.features(model, task.expand(jax.tree.map(jnp.asarray, task.accept(codes))))
+
+    shape = jax.eval_shape(features).shape
+    return int(shape[1]), int(shape[2])
