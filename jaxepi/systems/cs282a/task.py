@@ -68,7 +68,7 @@ class Cs282aTask(Task):
         self.objective = from_section(Cs282aObjective, objective, "config.task")
         self.tracks, self._columns = choose_tracks(list(manifest["tracks"]), tracks)
         self.chosen = tuple(self.tracks) if tracks else ()
-        decided = {"tracks": len(self.tracks), **{name: int(manifest[name]) for name in ("bins", "bin_width", "crop")}}
+        decided = {"tracks": len(self.tracks), **_bins(manifest)}
         stored = manifest.get("kind", KIND) == KIND
         if stored:
             decided["channels"] = int(manifest["channels"])
@@ -216,6 +216,22 @@ class Cs282aTask(Task):
     def summarize(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """`loss_<region>_flat` is the validation loss; `pearson_<region>_flat` what the original reports of windows."""
         return summarize(metrics)
+
+
+def _bins(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """How many bins a window has, their width and what is left out around them.
+
+    Raises:
+      JaxepiError: the dataset does not tell, as where its trunk has no bins.
+    """
+    names = ("bins", "bin_width", "crop")
+    for name in names:
+        if not isinstance(manifest[name], int):
+            raise JaxepiError(
+                f"The manifest of the dataset has {name} {manifest[name]!r}, but a whole number was expected: embed "
+                "the windows with a trunk that has bins, and prepare the dataset again."
+            )
+    return {name: manifest[name] for name in names}
 
 
 def _check_source(config: Cs282aConfig, stored: bool) -> None:

@@ -137,7 +137,8 @@ def released(
     """Embeddings as the released heads read them."""
     names = list(tracks or [f"track_{k}" for k in range(config.tracks)])
     manifest = {
-        "tracks": names, "bins": config.bins, "bin_width": config.bin_width, "crop": config.crop, "channels": config.channels,
+        "tracks": names, "bins": config.bins, "bin_width": config.bin_width, "crop": config.crop,
+        "channels": config.channels,
         "resolution": "bin" if config.per_bin else "window",
     }  # fmt: skip
     return manifest, dict(asked)
