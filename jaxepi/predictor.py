@@ -27,7 +27,7 @@ from jaxepi.regions import RegionValues, as_interval, positions_of, window_start
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
-from jaxepi.task import Grid, Task, featured, predicted
+from jaxepi.task import Grid, Task, Views, featured, mean_over, predicted
 from jaxepi.windows import centred
 
 OPTIONS = ("batch_size", "pad", "progress")  # of `predict` and `features`, for any model
@@ -230,18 +230,19 @@ class Predictor(PlacedModel):
         """
         return self._at(self.task.accept(codes), offsets)
 
-    def begin(self, codes: np.ndarray, **options: Any) -> jax.Array:
+    def begin(self, codes: np.ndarray, views: Views | None = None) -> jax.Array:
         """Values (B, P, K) float32 on the device; returns before they are done.
 
         Args:
           codes: base codes (B, L) uint8; B as `rows` gives it.
-          **options: more inputs, as of `predict`.
+          views: over which a mean is taken; None for the windows as they are.
         """
-        return self._compiled_once(self._value_function, self._value_function)(self.task.accept(codes, **options))
+        seen = views or Views()
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raises JaxepiError for the first option that `begin` does not take."""
-        self._refuse({name: value for name, value in options.items() if name not in self.task.further})
+        def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
+            return mean_over(model, self.task, self.task.expand(accepted), seen).astype(jnp.float32)
+
+        return self._compiled_once(("begin", seen), values)(self.task.accept(codes))
 
     def for_dataset(self, manifest: Mapping[str, Any]) -> Task:
         """What makes inputs of the records of a dataset.

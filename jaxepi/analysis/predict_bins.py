@@ -31,6 +31,7 @@ from jaxepi.predictor import Predictor
 from jaxepi.storage.job import file_names, finished, require_h5py, write_errors
 from jaxepi.storage.row_store import RowArray, RowStore, texts
 from jaxepi.storage.write_behind import WriteBehind
+from jaxepi.task import Views
 
 FORMATS = ("hdf5", "bigwig")
 DTYPES = {"float16": np.float16, "float32": np.float32}
@@ -74,8 +75,8 @@ def predict_bin_files(
     formats: Sequence[str] | None = None,
     dtype: str | None = None,
     batch_size: int = 4,
+    views: Views | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> dict[str, Any]:
     """Writes `out_dir` with `predict.h5`, `bigwig/<track>.bw` and `predict.json`; all of it or nothing.
 
@@ -94,8 +95,8 @@ def predict_bin_files(
       formats: of "hdf5" and "bigwig"; None for both, with more than 200 tracks HDF5 alone.
       dtype: "float16" or "float32"; None for float16, of sums float32.
       batch_size: windows at a time.
+      views: shifts and strands over whose predictions a mean is taken; None for the windows as they are.
       progress: show a progress line, and notes.
-      **options: of the prediction, see `Predictor.begin`.
 
     Returns: the content of `predict.json`.
 
@@ -106,7 +107,8 @@ def predict_bin_files(
         raise JaxepiError(f"{predictor.source} does not predict bins from sequence alone.")
     if batch_size < 1:
         raise JaxepiError(f"batch_size is {batch_size} and must be at least 1.")
-    predictor.check_options(options)
+    views = views or Views()
+    views.check(predictor.task, predictor.source)
     content = _content(predictor.tracks, tracks, formats, dtype, total)
     genome = Genome(fasta)
     plan = _plan(predictor, genome, regions, site_length)
@@ -121,18 +123,19 @@ def predict_bin_files(
         "dtype": np.dtype(content.dtype).name,
         "batch_size": predictor.rows(batch_size),
         "outputs": list(content.formats),
-        "options": {name: str(value) for name, value in options.items()},
+        "rc": views.reverse_complement,
+        "shifts": list(views.shifts),
     }
     out = Path(out_dir).absolute()
     if (done := finished(out, SUMMARY, arguments, "prediction")) is not None:
         return done
     notes = plan.notes()
     if formats is None and "bigwig" not in content.formats:
-        notes.append(f"no BigWigs of {len(content.names):,} tracks; --tracks or --format bigwig asks for them")
+        notes.append(f"no BigWigs of {len(content.names):,} tracks; --tracks or --formats bigwig asks for them")
     for note in notes if progress else []:
         print(f"note: {note}", file=sys.stderr)
     with write_errors(out), RowStore(out, arguments, {content.file: _array(plan, content)}) as store:
-        _predict_all(predictor, genome, plan, content, store, arguments["batch_size"], options, progress)
+        _predict_all(predictor, genome, plan, content, store, arguments["batch_size"], views, progress)
         if "bigwig" in content.formats:
             _write_bigwigs(store, plan, content, contigs_of(genome), progress)
         summary = {
@@ -164,7 +167,7 @@ def _content(
     if not wanted:
         raise JaxepiError("formats is empty, but hdf5 or bigwig must be wanted.")
     if "hdf5" in wanted:
-        require_h5py(", or leave it out with --format bigwig")
+        require_h5py(", or leave it out with --formats bigwig")
     kind = dtype or ("float32" if total else "float16")
     if kind not in DTYPES:
         raise JaxepiError(f"dtype is {kind!r}{did_you_mean(kind, DTYPES)}, but must be one of {list(DTYPES)}.")
@@ -199,7 +202,7 @@ def _predict_all(
     content: Content,
     store: RowStore,
     size: int,
-    options: Mapping[str, Any],
+    views: Views,
     progress: bool,
 ) -> None:
     """Batch after batch from where the store stands: read ahead by one thread, written by another."""
@@ -223,7 +226,7 @@ def _predict_all(
     bar = tqdm(total=len(plan), initial=store.rows, unit="window", disable=not progress, desc="predict")
     with bar, WriteBehind() as behind:
         for low, codes in _read_ahead(genome, plan, range(store.rows, len(plan), size), size):
-            behind.submit(functools.partial(write, low, sites_of(predictor.begin(codes, **options))))
+            behind.submit(functools.partial(write, low, sites_of(predictor.begin(codes, views))))
 
 
 def _read_ahead(genome: Genome, plan: BinPlan, lows: Sequence[int], size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -22,7 +22,7 @@ from jaxepi.predictor import Predictor
 from jaxepi.storage.job import finished, require_h5py, write_errors
 from jaxepi.storage.row_store import RowArray, RowStore, texts
 from jaxepi.storage.write_behind import WriteBehind
-from jaxepi.task import Task
+from jaxepi.task import Task, Views, mean_over
 
 SUMMARY = "predict.json"
 PREDICTIONS, TARGETS = "preds.h5", "targets.h5"
@@ -35,6 +35,7 @@ def predict_split_files(
     split: str,
     out_dir: str | os.PathLike[str],
     batch_size: int = 4,
+    views: Views | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes `out_dir` with `preds.h5` and `targets.h5` of a split of a dataset, in its order, and `predict.json`.
@@ -49,6 +50,7 @@ def predict_split_files(
       split: its name.
       out_dir: a folder that does not exist yet.
       batch_size: windows at a time.
+      views: shifts and strands over whose predictions a mean is taken; None for the windows as they are.
       progress: show a progress line.
 
     Raises:
@@ -56,6 +58,8 @@ def predict_split_files(
     """
     if predictor.grid.at != "bin":
         raise JaxepiError(f"{predictor.source} does not predict bins.")
+    views = views or Views()
+    views.check(predictor.task, predictor.source)
     require_h5py()
     records, task = dataset.split(split), predictor.for_dataset(dataset.manifest)
     size = predictor.rows(batch_size)
@@ -65,6 +69,8 @@ def predict_split_files(
         "split": split,
         "tracks": short_list(predictor.tracks),
         "batch_size": size,
+        "rc": views.reverse_complement,
+        "shifts": list(views.shifts),
     }
     out = Path(out_dir).absolute()
     if (done := finished(out, SUMMARY, arguments, "prediction")) is not None:
@@ -73,7 +79,7 @@ def predict_split_files(
         rest = (records[number] for number in range(store.rows, len(records)))
         bar = tqdm(total=len(records), initial=store.rows, unit="window", disable=not progress, desc="predict")
         with bar, WriteBehind() as behind:
-            for batch, made in predictor.over(rest, task, values_and_targets, size):
+            for batch, made in predictor.over(rest, task, functools.partial(values_and_targets, views=views), size):
                 behind.submit(functools.partial(_append, store, made, bar, len(batch)))
         summary = {
             "jaxepi_version": __version__,
@@ -96,11 +102,13 @@ def saved_arrays(records: int, task: Task, tracks: Sequence[str]) -> dict[str, R
     }
 
 
-def values_and_targets(model: nnx.Module, task: Task, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+def values_and_targets(
+    model: nnx.Module, task: Task, batch: Mapping[str, Any], views: Views | None = None
+) -> dict[str, jax.Array]:
     """Predictions and targets (B, T, K) float16 of a collated batch, and what did not fit; traceable."""
-    inputs, targets = task.prepare(batch, jax.random.key(0), False)
+    inputs, targets = task.prepare(dict(batch), jax.random.key(0), False)
     shown = task.predictions(task.apply(model, inputs), targets)
-    preds, finite, beyond = as_kind(shown["prediction"], np.float16)
+    preds, finite, beyond = as_kind(mean_over(model, task, inputs, views or Views()), np.float16)
     measured = jnp.where(shown["mask"] != 0, shown["target"], jnp.nan).astype(jnp.float16)
     return {"preds": preds, "targets": measured, "finite": finite, "beyond": beyond}
 

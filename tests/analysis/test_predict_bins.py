@@ -19,6 +19,7 @@ from jaxepi.analysis.predict_split import predict_split_files
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.fasta import Genome
 from jaxepi.storage import row_store
+from jaxepi.task import Views
 
 BED = "chr2 40 60\nchr1 100 1000\nchr1 700 720\nchr1 990 1000\n"
 SPAN = WINDOW - 2 * CROP
@@ -109,13 +110,31 @@ def test_half_precision_is_the_default_but_of_sums_and_what_it_cannot_hold_is_to
     with h5py.File(tmp_path / "half/predict.h5") as file:
         np.testing.assert_allclose(file["preds"], expected(predictor, genome), rtol=1e-3)
     loud = counts_predictor()
-    loud.begin = lambda codes: np.full((len(codes), 14, 3), 7e4, np.float32)
+    loud.begin = lambda codes, views: np.full((len(codes), 14, 3), 7e4, np.float32)
     told = predict_bin_files(loud, **job(genome, tmp_path / "loud", formats=["hdf5"]))
     assert told["notes"][-1] == "values beyond the range of float16, written as 65504: 420"
     assert predict_bin_files(loud, **job(genome, tmp_path / "sum", total=True))["arguments"]["dtype"] == "float32"
-    loud.begin = lambda codes: np.full((len(codes), 14, 3), np.nan, np.float32)
+    loud.begin = lambda codes, views: np.full((len(codes), 14, 3), np.nan, np.float32)
     with pytest.raises(JaxepiError, match="gives NaN or infinity at chr2:-50"):
         predict_bin_files(loud, **job(genome, tmp_path / "nan"))
+
+
+def test_strands_and_shifts_are_averaged(predictor, genome, tmp_path):
+    """By windows that are moved and turned beforehand."""
+    views = Views(reverse_complement=True, shifts=(-1, 2))
+    predict_bin_files(predictor, **job(genome, tmp_path / "out", dtype="float32", views=views, formats=["hdf5"]))
+    fasta, total = Genome(genome / "genome.fa"), 0.0
+    for shift in views.shifts:
+        letters = [fasta.codes(chrom, start, start + WINDOW, pad=True) for chrom, start in STARTS]
+        codes = np.full((len(STARTS), WINDOW), 4, np.uint8)
+        for moved, code in zip(codes, letters, strict=True):
+            moved[max(shift, 0) : WINDOW + min(shift, 0)] = code[max(-shift, 0) : WINDOW - max(shift, 0)]
+        turned = np.where(codes < 4, 3 - codes, 4)[:, ::-1].astype(np.uint8)
+        total += predictor.predict(codes, batch_size=4) + predictor.predict(turned, batch_size=4)[:, ::-1]
+    with h5py.File(tmp_path / "out/predict.h5") as file:
+        np.testing.assert_allclose(file["preds"], total / 4, atol=1e-4)
+    with pytest.raises(JaxepiError, match="holds a prediction with rc True, not False"):
+        predict_bin_files(predictor, **job(genome, tmp_path / "out", dtype="float32", formats=["hdf5"]))
 
 
 def test_bigwigs_alone_leave_no_other_numbers(predictor, genome, whole, tmp_path):
@@ -186,6 +205,7 @@ import os, signal, sys
 from pathlib import Path
 from jaxepi.analysis.predict_bins import predict_bin_files
 from jaxepi.storage import row_store
+from jaxepi.task import Views
 from toys.binned import counts_predictor
 genome, out, die = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "die"
 row_store.SYNC_SECONDS = 0
@@ -223,7 +243,7 @@ def test_kill_and_rerun_gives_the_same_bytes(genome, whole, tmp_path):
         ({"formats": []}, "hdf5 or bigwig must be wanted"),
         ({"dtype": "float61"}, "dtype is 'float61' .did you mean 'float16'.., but must be one of"),
         ({"batch_size": 0}, "batch_size is 0 and must be at least 1"),
-        ({"jitter": 1}, "takes no input 'jitter'"),
+        ({"views": Views(shifts=(0, -200))}, "shifts has -200 bp, but the window of counts has only 200 bp"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_written(predictor, genome, tmp_path, change, sentence):
