@@ -14,6 +14,7 @@ from jaxepi.task import Task
 
 # name -> package that exports `SYSTEM`
 SYSTEMS = {
+    "basenji": "jaxepi.systems.basenji",
     "chromoformer": "jaxepi.systems.chromoformer",
     "cs282a": "jaxepi.systems.cs282a",
     "deepcpg": "jaxepi.systems.deepcpg",

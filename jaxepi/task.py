@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.layers.pairs import reversed_triangle, triangle_bins
+from jaxepi.sequence import reverse_complement_one_hot
 
 Batch = dict[str, Any]
 
@@ -105,6 +108,9 @@ class Task(abc.ABC):
       window: bp of sequence that the model reads; None if it reads none.
       further: names of what `accept` takes beside its first argument.
       sequence_alone: whether a window of sequence is all that the model reads.
+      one_hot_input: name of the one-hot sequence (B, L, 4) among the inputs of `apply`.
+      shift_pad: what such a row holds where a shifted window has no base; as an N, unless the original differs.
+      strand_pair: of each track the number of the one on the other strand; None: each is its own.
       options: what an evaluation keeps besides the sums, and the region that names its metrics.
       monitor: the validation metric that keep-best and early stopping watch unless the config names another.
       trunks: parts of the model that are models of other systems: attribute -> system and the sizes asked for.
@@ -119,6 +125,9 @@ class Task(abc.ABC):
     window: int | None = None
     further: ClassVar[tuple[str, ...]] = ()
     sequence_alone: bool = True
+    one_hot_input: ClassVar[str] = "x"
+    shift_pad: float = 0.25
+    strand_pair: tuple[int, ...] | None = None
     options: Options = Options()
     monitor: str
     trunks: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
@@ -203,16 +212,82 @@ class Task(abc.ABC):
         """The gradient of an update before it is clipped and used; traceable. Nothing is to be mended as a rule."""
         return gradient
 
+    def mirrored(self, values: jax.Array) -> jax.Array:
+        """Values (B, P, K) of the reverse complement of some windows, as values of these windows, and back.
+
+        Places are reversed as the grid says, and tracks of the two strands change places.
+        """
+        if self.grid.at in ("base", "cpg", "bin"):
+            values = values[:, ::-1]
+        elif self.grid.at == "pair":
+            bins = triangle_bins(values.shape[1], self.grid.diagonal)
+            values = values[:, reversed_triangle(bins, self.grid.diagonal)]
+        return values if self.strand_pair is None else values[..., np.array(self.strand_pair)]
+
+    def viewed(self, inputs: Batch, reverse: jax.Array, shift: jax.Array) -> Batch:
+        """Inputs whose sequence is reverse-complemented if `reverse`, after it was moved right by `shift` bp."""
+        x = inputs[self.one_hot_input]
+        place = jnp.arange(x.shape[1]) - shift
+        there = (place >= 0) & (place < x.shape[1])
+        x = jnp.where(there[None, :, None], jnp.roll(x, shift, axis=1), jnp.asarray(self.shift_pad, x.dtype))
+        return inputs | {self.one_hot_input: jnp.where(reverse, reverse_complement_one_hot(x), x)}
+
     def first_convolution(self, model: nnx.Module) -> tuple[np.ndarray, np.ndarray] | None:
         """Kernel (width, 4, F) and bias (F,) of filters that read the one-hot DNA; None without such filters."""
         del model
         return None
 
 
-def predicted(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The ways of looking at a window over whose predictions a mean is taken.
+
+    Attributes:
+      reverse_complement: each shift forward and as its reverse complement, whose values are turned back.
+      shifts: bp by which the sequence is moved to the right; the values are not moved back.
+    """
+
+    reverse_complement: bool = False
+    shifts: tuple[int, ...] = (0,)
+
+    def check(self, task: Task, source: str) -> None:
+        """Raises JaxepiError unless the model from `source` can be asked for these views."""
+        if not isinstance(self.reverse_complement, bool):
+            raise JaxepiError(f"rc is {self.reverse_complement!r}, but must be True or False.")
+        if not self.shifts or not all(isinstance(by, int) and not isinstance(by, bool) for by in self.shifts):
+            raise JaxepiError(f"shifts is {self.shifts!r}, but one or more whole numbers of bp were expected.")
+        if self == Views():
+            return
+        if task.window is None or not task.sequence_alone:
+            what = "no sequence" if task.window is None else "more than sequence"
+            raise JaxepiError(f"{source} reads {what}, so that rc and shifts have no meaning: leave them out.")
+        if far := [by for by in self.shifts if abs(by) >= task.window]:
+            raise JaxepiError(f"shifts has {far[0]} bp, but the window of {source} has only {task.window} bp.")
+
+
+def mean_over(model: nnx.Module, task: Task, inputs: Batch, views: Views) -> jax.Array:
+    """The mean over views of the values (B, P, K) of inputs; traceable, and one view is computed at a time."""
+    if views == Views():
+        return task.values(task.apply(model, inputs))
+    turns = (False, True) if views.reverse_complement else (False,)
+    pairs = [(reverse, shift) for shift in views.shifts for reverse in turns]
+    reverses, shifts = (jnp.array(each) for each in zip(*pairs, strict=True))
+
+    def one(view: tuple[jax.Array, jax.Array]) -> jax.Array:
+        values = task.values(task.apply(model, task.viewed(inputs, *view)))
+        return jnp.where(view[0], task.mirrored(values), values)
+
+    def add(total: jax.Array, view: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return total + one(view), None
+
+    first, rest = (reverses[0], shifts[0]), (reverses[1:], shifts[1:])
+    return jax.lax.scan(add, one(first), rest)[0] / len(pairs)
+
+
+def predicted(model: nnx.Module, task: Task, batch: Batch, views: Views = Views()) -> jax.Array:
     """Values (B, P, K) of a collated batch of records; traceable."""
     inputs, _ = task.prepare(batch, jax.random.key(0), False)
-    return task.values(task.apply(model, inputs))
+    return mean_over(model, task, inputs, views)
 
 
 def featured(model: nnx.Module, task: Task, batch: Batch) -> jax.Array:

@@ -1,13 +1,16 @@
-"""The layers of DeepCpG as Keras computes them. Arrays are channels last: (B, L, C).
+"""Layers as Keras computes them. Arrays are channels last: (B, L, C).
 
 Parameters are float32; `dtype` is the compute dtype. Normalisation statistics and recurrent states are float32.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+Initializer = Callable[..., jax.Array]
 
 glorot = nnx.initializers.glorot_uniform()
 orthogonal = nnx.initializers.orthogonal()
@@ -63,11 +66,14 @@ def conv_relu_pool(layer: nnx.Conv, x: jax.Array, pool: int) -> jax.Array:
     return nnx.relu(max_pool(without_bias(layer, x), pool) + bias_of(layer))
 
 
-def max_pool(x: jax.Array, size: int) -> jax.Array:
+def max_pool(x: jax.Array, size: int, padding: str = "valid") -> jax.Array:
     """Largest value of each run of `size` positions: (B, L, C) -> (B, L // size, C); a shorter rest is left out.
 
+    With padding "same" it is a run as well, of which both ends of the sequence have their part: (B, ceil(L / size), C).
     Of equal values the first one gets the whole gradient, as in TensorFlow.
     """
+    if padding == "same" and (short := -x.shape[1] % size):
+        x = jnp.pad(x, [(0, 0), (short // 2, short - short // 2), (0, 0)], constant_values=-jnp.inf)
     batch, length, channels = x.shape
     runs = x[:, : length // size * size].reshape(batch, length // size, size, channels)
     largest = runs[:, :, 0]
@@ -94,47 +100,69 @@ class NormSteps(nnx.Variable):
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over batch and length, momentum 0.99, epsilon 1e-3.
+    """Batch normalisation over all axes but the channels.
 
     With `use_running_average` (set by `model.eval()`, and from the start) the moving statistics are used, else those of
     the batch, and the moving statistics are updated.
     """
 
-    def __init__(self, channels: int, *, debiased: bool = False, dtype: Any):
-        """`debiased`: the moving statistics are a zero-debiased average, as in Keras 2 on TensorFlow.
+    def __init__(
+        self,
+        channels: int,
+        *,
+        momentum: float = NORM_MOMENTUM,
+        scale_init: Initializer = nnx.initializers.ones,
+        averaged: str = "fused",
+        debiased: bool = False,
+        dtype: Any,
+        rngs: nnx.Rngs | None = None,
+    ):
+        """Args beyond the names:
 
-        Such an average forgets what it started from at its first step, so loaded statistics have no influence.
+        averaged: the variance of a batch that is averaged, of n values; normalisation itself divides by n. "keras2":
+          n / (n - 1 - epsilon) times as large, as Keras 2 has it; "fused": for maps (B, H, W, C), which TensorFlow
+          normalises by a kernel of its own, n / (n - 1) times, else the same; "biased": the same.
+        debiased: the moving statistics are a zero-debiased average, as in Keras 2 on TensorFlow. Such an average
+          forgets what it started from at its first step, so loaded statistics have no influence.
+        rngs: for a random `scale_init`.
         """
-        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        key = jax.random.key(0) if rngs is None else rngs.params()
+        self.scale = nnx.Param(scale_init(key, (channels,), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros(channels, jnp.float32))
         self.var = nnx.BatchStat(jnp.ones(channels, jnp.float32))
         self.steps = NormSteps(jnp.zeros((), jnp.int32)) if debiased else None
-        self.dtype = dtype
+        self.momentum, self.averaged, self.dtype = momentum, averaged, dtype
         self.use_running_average = True
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, L, C) -> (B, L, C)."""
+        """(B, ..., C) -> the same shape."""
+        spread = (None,) * (x.ndim - 1)
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
+            axes = tuple(range(x.ndim - 1))
             statistics_dtype = jnp.promote_types(x.dtype, jnp.float32)
-            mean = x.mean(axis=(0, 1), dtype=statistics_dtype)
-            var = ((x.astype(statistics_dtype) - mean[None, None]) ** 2).mean(axis=(0, 1))
-            # Keras corrects the variance that it averages, though not the one it normalises with.
-            count = x.shape[0] * x.shape[1]
-            self._update(mean, var * (count / (count - 1 - NORM_EPSILON)))
+            mean = x.mean(axis=axes, dtype=statistics_dtype)
+            var = ((x.astype(statistics_dtype) - mean[spread]) ** 2).mean(axis=axes)
+            self._update(mean, var * self._correction(x.size // x.shape[-1], x.ndim))
         scale = self.scale[...] * jax.lax.rsqrt(var + NORM_EPSILON)
         shift = self.bias[...] - mean * scale
-        return x * scale.astype(x.dtype)[None, None] + shift.astype(x.dtype)[None, None]
+        return x * scale.astype(x.dtype)[spread] + shift.astype(x.dtype)[spread]
+
+    def _correction(self, count: int, rank: int) -> float:
+        """What the variance of `count` values is multiplied with before it is averaged."""
+        if self.averaged == "keras2":
+            return count / (count - 1 - NORM_EPSILON)
+        return count / max(count - 1, 1) if self.averaged == "fused" and rank == 4 else 1.0
 
     def _update(self, mean: jax.Array, var: jax.Array) -> None:
-        keep, fresh, total = NORM_MOMENTUM, 1.0 - NORM_MOMENTUM, 1.0
+        keep, fresh, total = self.momentum, 1.0 - self.momentum, 1.0
         if self.steps is not None:
             before = self.steps[...]
             self.steps[...] = before + 1
-            weight = 1.0 - jnp.power(NORM_MOMENTUM, jnp.stack([before, before + 1]).astype(mean.dtype))
-            keep, total = NORM_MOMENTUM * weight[0], weight[1]
+            weight = 1.0 - jnp.power(self.momentum, jnp.stack([before, before + 1]).astype(mean.dtype))
+            keep, total = self.momentum * weight[0], weight[1]
         for kept, value in ((self.mean, mean), (self.var, var)):
             kept[...] = (keep * kept[...] + fresh * value) / total
 

@@ -159,7 +159,7 @@ class ResidualUnit(nnx.Module):
         self.norms, self.convs = nnx.List([]), nnx.List([])
         before = channels_in
         for i, (width, after) in enumerate(zip(widths, channels, strict=True)):
-            self.norms.append(BatchNorm(before, debiased=debiased, dtype=dtype))
+            self.norms.append(BatchNorm(before, averaged="keras2", debiased=debiased, dtype=dtype))
             step, gap = stride if i == 0 else 1, dilation if width == 3 else 1
             self.convs.append(
                 conv(before, after, width, stride=step, dilation=gap, padding="SAME", dtype=dtype, rngs=rngs)
@@ -183,7 +183,7 @@ class ResidualNetwork(nnx.Module):
     def __init__(self, sizes: Residual, *, debiased: bool, dtype: Any, rngs: nnx.Rngs):
         self.sizes, self.features = sizes, sizes.stages[-1].channels[-1]
         self.conv = conv(4, 128, 11, dtype=dtype, rngs=rngs)
-        self.norm = BatchNorm(128, debiased=debiased, dtype=dtype) if sizes.norm_first else None
+        self.norm = BatchNorm(128, averaged="keras2", debiased=debiased, dtype=dtype) if sizes.norm_first else None
         self.units, before = nnx.List([]), 128
         for stage in sizes.stages:
             for i, dilation in enumerate(stage.dilations):

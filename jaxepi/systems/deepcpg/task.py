@@ -76,6 +76,8 @@ class DeepCpGTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
     grid = Grid("site")
+    one_hot_input = "dna"
+    shift_pad = 0.0
     further = ("state", "distance")
 
     def __init__(
