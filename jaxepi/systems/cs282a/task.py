@@ -19,7 +19,7 @@ from jaxepi.metrics.standard import MeanSums, regression_metrics, summarize
 from jaxepi.systems.cs282a import losses as losses
 from jaxepi.systems.cs282a.embeddings import KIND, EmbeddingInput, same_trunk
 from jaxepi.systems.cs282a.model import Cs282a, Cs282aConfig, HeadOutputs
-from jaxepi.systems.cs282a.trunk import SequenceInput
+from jaxepi.systems.cs282a.trunk import SequenceInput, strand_pairs
 from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
 
 LOSSES = ("head", "poisson", "mse")
@@ -81,6 +81,7 @@ class Cs282aTask(Task):
         self.model_config = dataclasses.replace(config, channels=self.input.channels)
         self.trunks = self.input.trunks
         self.window = self.input.window
+        self.strand_pair = strand_pairs(manifest, self._columns)
         self.per_bin = config.per_bin
         self._average = self._label_level()
         if self.per_bin:
@@ -177,6 +178,9 @@ class Cs282aTask(Task):
     def features(self, model: nnx.Module, inputs: Batch) -> jax.Array:
         """What the last layer reads: the embeddings (linear), or hidden channels in bins (conv) or of the window."""
         return self.apply(model, inputs).features
+
+    def viewed(self, inputs: Batch, reverse: jax.Array, shift: jax.Array) -> Batch:
+        return self.input.viewed(inputs, reverse, shift)
 
     def settled(self) -> dict[str, Any]:
         return dataclasses.asdict(self.objective)

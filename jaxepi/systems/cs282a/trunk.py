@@ -1,6 +1,7 @@
 """Sequence as input: a trunk of another system, asked of the registry by name, makes the embeddings within the step."""
 
 import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,9 @@ class SequenceInput:
         self.trunks = {"trunk": (config.trunk, sizes)}
         system, own, objective = get_system(config.trunk), dict(manifest), {}
         if system.weights is not None:  # as a released model reads; the dataset's tracks are those of the head alone
-            whole = from_section(system.sizes, sizes, "config.model.trunk_sizes")
+            fields = {field.name for field in dataclasses.fields(system.sizes)}
+            window = {"window": int(manifest["window"])} if "window" in fields else {}
+            whole = from_section(system.sizes, sizes, "config.model.trunk_sizes", **window)
             own, objective = system.weights.released(whole, None, {})
         self.task = task_of(system, sizes, objective, {**own, "window": manifest["window"]})
         if self.task.window is None or not self.task.sequence_alone:
@@ -45,6 +48,12 @@ class SequenceInput:
             raise JaxepiError(
                 f"The trunk of {config.trunk!r} gives {bins} bins of a window of {self.window} bp, but the dataset has "
                 f"{manifest['bins']}: prepare it with the bins of that model, or set config.model.trunk_sizes."
+            )
+        grid, told = self.task.grid, (int(manifest["bin_width"]), int(manifest["crop"]))
+        if grid.at == "bin" and (grid.bin, grid.crop) != told:
+            raise JaxepiError(
+                f"The trunk of {config.trunk!r} has bins of {grid.bin} bp with {grid.crop} bp left out at both ends, "
+                f"but the dataset has {told[0]} and {told[1]}: prepare it with the bins of that model."
             )
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
@@ -68,10 +77,33 @@ class SequenceInput:
         own = {name.removeprefix("trunk_"): array for name, array in batch.items() if name.startswith("trunk_")}
         return {"trunk": self.task.expand(own)}
 
+    def viewed(self, inputs: Batch, reverse: jax.Array, shift: jax.Array) -> Batch:
+        """See `jaxepi.task.Task.viewed`."""
+        return {**inputs, "trunk": self.task.viewed(inputs["trunk"], reverse, shift)}
+
     def embed(self, model: Any, inputs: Batch) -> jax.Array:
         """Features (B, T, C) of the trunk, with what the adapters change."""
         trunk = model.trunk if model.adapters is None else model.adapters.applied(model.trunk)
         return self.task.features(trunk, inputs["trunk"])
+
+
+def strand_pairs(manifest: Mapping[str, Any], columns: Sequence[int] | slice) -> tuple[int, ...] | None:
+    """Of each chosen track the number of the one on the other strand; None if each is its own.
+
+    Raises:
+      JaxepiError: one track of a pair is chosen without the other.
+    """
+    names, told = list(manifest["tracks"]), list(manifest.get("strand_pair") or ())
+    kept = list(range(len(names)))[columns] if isinstance(columns, slice) else list(columns)
+    if not told or all(told[column] == column for column in kept):
+        return None
+    for column in kept:
+        if told[column] not in kept:
+            raise JaxepiError(
+                f"config.dataset.tracks has {names[column]!r} without {names[told[column]]!r}, its track of the other "
+                "strand: choose both."
+            )
+    return tuple(kept.index(told[column]) for column in kept)
 
 
 def _shape(task: Any) -> tuple[int, int]:

@@ -14,7 +14,9 @@ from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.predictor import Predictor
 from jaxepi.registry import SYSTEMS, get_system, task_of
+from jaxepi.sequence import reverse_complement
 from jaxepi.systems.cs282a import SYSTEM
+from jaxepi.task import Views
 from jaxepi.train.state import make_steps
 from jaxepi.train.transfer import start_from
 from jaxepi.verbs.command import main
@@ -104,6 +106,29 @@ def test_low_rank_changes_of_a_frozen_trunk_learn():
         values[name] = Predictor(model, SYSTEM, own, source=name).features(codes)
     np.testing.assert_allclose(values["before"], values["plain"], rtol=1e-6)
     assert np.abs(values["after"] - values["before"]).max() > 1e-4
+
+
+def test_a_trunk_of_residual_blocks_and_norms(tmp_path):
+    """The toy of the system whose embeddings the released heads read."""
+    own = get_system("basenji")
+    made = own.toy(0, 4)
+    sizes = {"trunk": "basenji", "trunk_sizes": {**made.model, "heads": (), "head_names": ()}, "lora_rank": 1}
+    task = task_of(SYSTEM, sizes, {}, made.manifest)
+    assert task.model_config.channels == 12 and task.grid.values(task.window) == 16 and task.tracks[0] == "track_0"
+    before, after, scalars = updated(task, made.records, ("trunk.*",), 1)
+    assert np.isfinite(scalars["loss"]) and same(before["trunk"], after["trunk"])
+    assert not same(before["adapters"], after["adapters"])
+    predictor = Predictor(task.build_model(nnx.Rngs(0)), SYSTEM, task, source="toy")
+    codes = np.stack([record["sequence"] for record in made.records])
+    turned = predictor.predict(reverse_complement(codes))[:, ::-1][..., [0, 2, 1]]
+    plain, mean = predictor.predict(codes), predictor.begin(codes, Views(True))
+    np.testing.assert_allclose(mean, (plain + turned) / 2, rtol=1e-4, atol=1e-5)
+    assert task.strand_pair == (0, 2, 1)
+    with pytest.raises(JaxepiError, match="has 'track_1' without 'track_2', its track of the other strand"):
+        task_of(SYSTEM, sizes, {}, made.manifest, ("track_1",))
+    assert plain.shape == mean.shape == (4, 16, 3) and np.abs(plain - mean).max() > 1e-5
+    with pytest.raises(JaxepiError, match="has bins of 32 bp with 64 bp left out .* but the dataset has 32 and 0"):
+        task_of(SYSTEM, sizes, {}, {**made.manifest, "crop": 0})
 
 
 def test_labels_of_windows_are_means_of_bins(records):
