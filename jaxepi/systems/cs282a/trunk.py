@@ -32,6 +32,8 @@ class SequenceInput:
         sizes = copy.deepcopy(dict(config.trunk_sizes))
         self.trunks = {"trunk": (config.trunk, sizes)}
         system, own, objective = get_system(config.trunk), dict(manifest), {}
+        for name in ("bins", "bin_width", "crop"):  # the trunk says by itself where its bins lie
+            own.pop(name)
         if system.weights is not None:  # as a released model reads; the dataset's tracks are those of the head alone
             fields = {field.name for field in dataclasses.fields(system.sizes)}
             window = {"window": int(manifest["window"])} if "window" in fields else {}
