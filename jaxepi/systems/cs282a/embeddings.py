@@ -1,5 +1,6 @@
 """Embeddings as input: from the records of a dataset, or as users have them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -126,11 +127,13 @@ def as_embeddings(given: Any, channels: int) -> np.ndarray:
 def trunk_named(manifest: Mapping[str, Any]) -> str:
     """Which weights made the embeddings of a dataset, as its manifest tells; "" if it does not."""
     trunk = manifest.get("trunk") or {}
-    return str(trunk.get("weights", "")) if isinstance(trunk, Mapping) else str(trunk)
+    return str(trunk.get("weights") or "") if isinstance(trunk, Mapping) else str(trunk)
 
 
 def same_trunk(objective: Any, manifest: Mapping[str, Any]) -> str:
     """The trunk of the embeddings: what the objective and the manifest agree in, or the one that tells it.
+
+    Warns if a dataset does not tell what the head asks for.
 
     Raises:
       JaxepiError: they name different ones.
@@ -141,4 +144,7 @@ def same_trunk(objective: Any, manifest: Mapping[str, Any]) -> str:
             f"The embeddings of this dataset come from a trunk with weights {found}, but the head was made for those "
             f"of {asked} (config.task.trunk_weights): embed the windows with that trunk, or train a head of its own."
         )
+    if asked and not found and "kind" in manifest:
+        text = f"the dataset does not tell which trunk made its embeddings; the head was made for weights {asked}"
+        warnings.warn(text, stacklevel=2)
     return asked or found

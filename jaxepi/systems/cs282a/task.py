@@ -36,7 +36,7 @@ class Cs282aObjective:
     # is then no number 0, so that such a batch moves only the last layer's weights of the other tracks.
     nan_labels: str = "mask"  # mask | nan_to_num_grads
     # Labels of a window for the heads that predict one: "dataset", which then must hold one value a window, or "mean",
-    # the mean over its bins (of sequence with tracks in bins, always the mean)
+    # the mean over its bins that have one (of sequence with tracks in bins, always the mean)
     window_labels: str = "dataset"
     # attention_axis "batch": the examples of a batch see each other in evaluation too, as in the original's validation;
     # False: each is alone, as in its predictions.
@@ -151,8 +151,8 @@ class Cs282aTask(Task):
             if config.attention_axis == "batch" and (train or goal.mix_in_evaluation):
                 inputs["rows"] = batch["row_mask"]
         target = batch["target"]
-        if self._average:  # a window with a bin that is not known has no mean
-            target = target.mean(axis=1, keepdims=True)
+        if self._average:
+            target = jnp.nanmean(target, axis=1, keepdims=True)
         if goal.truncate_labels:
             target = jnp.trunc(target)
         counts = jnp.broadcast_to(batch["row_mask"][:, None, None] > 0, target.shape)

@@ -107,9 +107,9 @@ def test_datasets_that_do_not_fit_are_told():
         task_for(window, resolution="bin")
     averaged = task_for(window, objective={"window_labels": "mean"}, resolution="bin")
     _, targets = prepared(averaged, made.records)
-    whole = np.stack([record["target"].mean(axis=0, keepdims=True) for record in made.records])
-    np.testing.assert_array_equal(targets["mask"], np.isfinite(whole))
-    np.testing.assert_allclose(targets["target"], np.nan_to_num(whole), rtol=1e-6)
+    whole = np.stack([np.nanmean(record["target"], axis=0, keepdims=True) for record in made.records])
+    assert np.isnan([record["target"] for record in made.records]).any() and targets["mask"].all()
+    np.testing.assert_allclose(targets["target"], whole, rtol=1e-6)
     with pytest.raises(JaxepiError, match="embeddings of 'int8', but float16, bfloat16, float32 are read"):
         task_for(made, embedding_dtype="int8")
     with pytest.raises(JaxepiError, match="config.model.trunk is 'melody', but the dataset holds embeddings"):
@@ -132,6 +132,8 @@ def test_embeddings_of_another_trunk_are_refused():
     assert predictor.for_dataset(made.manifest).tracks == task.tracks
     with pytest.raises(JaxepiError, match="come from a trunk with weights abc, but the head was made for those of toy"):
         predictor.for_dataset({**made.manifest, "trunk": {"weights": "abc"}})
+    with pytest.warns(UserWarning, match="does not tell which trunk made its embeddings"):
+        predictor.for_dataset({**made.manifest, "trunk": None})
     with pytest.raises(JaxepiError, match="holds a model with channels 12, but this dataset .* needs 13"):
         predictor.for_dataset({**made.manifest, "channels": 13})
     assert dataclasses.asdict(task.objective)["nan_labels"] == "mask"
