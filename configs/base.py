@@ -13,7 +13,7 @@ def get_base() -> ConfigDict:
     config.seed = 0  # of the initial parameters, the order of records and the augmentation
     config.batch_size = 32  # records of one optimizer update, over all devices and hosts
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
-    config.unit = "step"  # what steps, eval_every, save_every, warmup_steps and decay_steps count: step | epoch
+    config.unit = "step"  # of steps, eval_every, save_every, patience_from, warmup_steps, decay_steps: step | epoch
     config.steps = 1_000_000  # optimizer updates
     # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*"
     # for some of them by their path in the model. Later ones win.
@@ -32,6 +32,8 @@ def get_base() -> ConfigDict:
     # best checkpoint of its own, and the first is the one that `best` and `patience` mean.
     config.monitor = placeholder(object)
     config.patience = placeholder(int)  # evaluations in a row without a new best that end the run; None = never
+    config.patience_watches = "first"  # whose new best that is: of the first metric of `monitor` | of any of them
+    config.patience_from = 0  # steps before which `patience` does not end the run
     config.profile_steps = ()  # (first, last + 1) steps to profile to workdir/profile; () = none
     config.wandb_project = placeholder(str)  # also log to this Weights & Biases project; None = no
     config.compilation_cache = placeholder(str)  # folder of compiled programs; None = the user's cache folder

@@ -158,7 +158,7 @@ def monitors(value: Any, default: str) -> tuple[str, ...]:
 
 
 # what `config.unit` is the unit of
-RUN_FIELDS = ("steps", "eval_every", "save_every")
+RUN_FIELDS = ("steps", "eval_every", "save_every", "patience_from")
 OPTIMIZER_FIELDS = ("warmup_steps", "decay_steps")
 
 
@@ -175,7 +175,7 @@ def in_steps(config: Any, batches_per_epoch: int) -> Any:
     if unit == "epoch":
         for section, fields in ((resolved, RUN_FIELDS), (resolved.optimizer, OPTIMIZER_FIELDS)):
             for field in fields:
-                if section[field] is not None:
+                if section.get(field) is not None:  # configs of earlier versions lack the younger fields
                     section[field] = section[field] * batches_per_epoch
     return resolved
 
@@ -213,6 +213,7 @@ _NUMBERS: dict[str, tuple[type, dict[str, float]]] = {
     "save_every": (int, _WHOLE),
     "keep": (int, {}),
     "patience": (int, {}),
+    "patience_from": (int, _WHOLE),
     "mesh.fsdp": (int, {}),
     "dataset.readers": (int, {}),
 }
@@ -228,6 +229,8 @@ def check_run(config: Any) -> None:
     for name, (kind, limits) in _NUMBERS.items():
         if flat.get(name) is not None:  # None has a meaning where it is allowed: see `check_none`
             check_number(flat[name], kind, f"config.{name}", **limits)
+    watched = types.SimpleNamespace(patience_watches=flat.get("patience_watches", "first"))
+    check_choices(watched, "config", patience_watches=("first", "any"))
     window = flat.get("profile_steps") or (0, 1)
     if len(window) != 2 or not all(isinstance(step, int) for step in window) or not 0 <= window[0] < window[1]:
         raise JaxepiError(
@@ -239,10 +242,10 @@ def check_run(config: Any) -> None:
 
 # what may change between two starts of one run: it moves no parameter of a step that was already counted
 FREE_FIELDS = (
-    "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "eval_batch_size",
-    "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path", "dataset.paths", "dataset.readers",
-    "dataset.command", "dataset.sample", "dataset.folds", "model.remat", "report", "report_checkpoint",
-    "compilation_cache",
+    "steps", "max_minutes", "log_every", "eval_every", "save_every", "keep", "patience", "patience_watches",
+    "patience_from", "eval_batch_size", "eval_batches", "mesh", "profile_steps", "wandb_project", "dataset.path",
+    "dataset.paths", "dataset.readers", "dataset.command", "dataset.sample", "dataset.folds", "model.remat", "report",
+    "report_checkpoint", "compilation_cache",
 )  # fmt: skip
 
 
@@ -252,6 +255,8 @@ DEFAULTS: dict[str, Any] = {
     "init_from": [],
     "frozen": [],
     "frozen_statistics": "running",
+    "patience_watches": "first",
+    "patience_from": 0,
 }
 
 

@@ -27,7 +27,7 @@ from jaxepi.regions import RegionValues, as_interval, positions_of, window_start
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
-from jaxepi.task import Grid, Task, Views, featured, mean_over, predicted
+from jaxepi.task import Grid, Task, Views, featured, mean_over, part_of, predicted
 from jaxepi.windows import centred
 
 OPTIONS = ("batch_size", "pad", "progress")  # of `predict` and `features`, for any model
@@ -322,6 +322,7 @@ def load(
     device: Any = None,
     dtype: str | None = None,
     task: Mapping[str, Any] | None = None,
+    head: int | None = None,
     **sizes: Any,
 ) -> Predictor:
     """A trained run, a released file or a mapping of original tensors, ready to predict.
@@ -338,6 +339,8 @@ def load(
       device: "cpu", "gpu" or another backend of JAX, or one of its devices; otherwise every default device.
       dtype: to compute in, "float32" or "bfloat16" ("bf16"); otherwise as in training, for a released file float32.
       task: how a released model reads records, the fields of `config.task`; otherwise as its original does.
+      head: of a run on several datasets with heads of their own, the number of the dataset whose head predicts, in the
+        order of `config.dataset.paths` (None: 0); a released file of a system whose models have heads takes it, too.
       **sizes: fields of the model's config, for a released file only.
 
     Raises:
@@ -357,11 +360,13 @@ def load(
         from jaxepi.trained import restore_model
 
         run = restore_model(path, which, DTYPES.get(dtype))
-        found, model, made, name, config = get_system(run.config.system), run.model, run.task, str(path), run.config
+        found, model, name, config = get_system(run.config.system), run.model, str(path), run.config
+        made = _with_head(run.task, head, name)
     else:
         if which is not None:
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
         sizes |= {} if dtype is None else {"dtype": DTYPES[dtype]}
+        sizes |= {} if head is None else {"head": head}
         model, found, content = load_released(source, system, window, **sizes)
         if "window" in content.unsure:  # the bare model computes with any that fits, a prediction depends on it
             raise JaxepiError(content.unsure["window"])
@@ -373,6 +378,19 @@ def load(
     if window is not None:
         made = _with_window(found, model, made, window, name)
     return Predictor(model, found, made, source=name, tracks=tracks, config=config, precision=precision, device=device)
+
+
+def _with_head(task: Task, head: int | None, source: str) -> Task:
+    """The task of a run, or of several datasets that of one.
+
+    Raises:
+      JaxepiError: there is no such head.
+    """
+    if head is not None and not task.parts:
+        raise JaxepiError(f"{source} was trained on one dataset, or on several with one head: leave out head.")
+    if head not in (None, *range(len(task.parts))):
+        raise JaxepiError(f"head is {head!r}, but {source} has the heads 0 to {len(task.parts) - 1}.")
+    return part_of(task, head or 0)
 
 
 def _with_window(system: System, model: nnx.Module, task: Task, window: int, source: str) -> Task:

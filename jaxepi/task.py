@@ -114,6 +114,10 @@ class Task(abc.ABC):
       options: what an evaluation keeps besides the sums, and the region that names its metrics.
       monitor: the validation metric that keep-best and early stopping watch unless the config names another.
       trunks: parts of the model that are models of other systems: attribute -> system and the sizes asked for.
+      parts: of several datasets in one run that go through heads of their own, the task of each, in their order; all
+        are tasks of the same model. (): this task reads every dataset.
+      idle: patterns of parameters, as `config.frozen` has them, that a batch of this task leaves as they are: no
+        gradient reaches them, and the optimizer neither moves them nor ages what it remembers of them.
     """
 
     model_config: Any
@@ -131,6 +135,8 @@ class Task(abc.ABC):
     options: Options = Options()
     monitor: str
     trunks: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
+    parts: tuple["Task", ...] = ()
+    idle: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def __init__(
@@ -236,6 +242,37 @@ class Task(abc.ABC):
         """Kernel (width, 4, F) and bias (F,) of filters that read the one-hot DNA; None without such filters."""
         del model
         return None
+
+
+_PART = "part:"  # a batch has an entry of this name with the number of its part: static under jit, as its keys are
+
+
+def part_of(task: Task, number: int) -> Task:
+    """The task that reads dataset `number` of a run."""
+    return task.parts[number] if task.parts else task
+
+
+def collate(
+    task: Task, records: Sequence[Mapping[str, Any] | None], number: int | None = None
+) -> dict[str, np.ndarray]:
+    """`Task.collate` of the part that reads the dataset of the records; the batch's structure tells which part it is.
+
+    Args:
+      task: one that may have parts; `split_part` takes the batch apart again.
+      records: all of one dataset; a None is a padding row.
+      number: of the dataset; None: the records tell, of which the first is no padding then.
+    """
+    if not task.parts:
+        return task.collate(records)
+    if number is None:
+        number = int(next(record for record in records if record is not None)["dataset"])
+    return task.parts[number].collate(records) | {f"{_PART}{number}": np.zeros(len(records), np.uint8)}
+
+
+def split_part(task: Task, batch: Mapping[str, Any]) -> tuple[Task, Batch]:
+    """The task of a batch that `collate` made, and the batch as that task knows it; traceable."""
+    number = next((int(name.removeprefix(_PART)) for name in batch if name.startswith(_PART)), 0)
+    return part_of(task, number), {name: rows for name, rows in batch.items() if not name.startswith(_PART)}
 
 
 @dataclasses.dataclass(frozen=True)

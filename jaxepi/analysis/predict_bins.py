@@ -207,14 +207,10 @@ def _predict_all(
 ) -> None:
     """Batch after batch from where the store stands: read ahead by one thread, written by another."""
     whole = len(content.tracks) == len(predictor.tracks)
-    columns = None if whole else np.array(content.tracks)
+    columns = None if whole else tuple(content.tracks)
 
-    @jax.jit
     def sites_of(values: jax.Array) -> tuple[jax.Array, ...]:
-        """(B, M, K) or (B, K) of (B, T, all tracks): what is not written stays on the device."""
-        sites = values[:, plan.first : plan.first + plan.bins]
-        sites = sites if columns is None else sites[:, :, columns]
-        return as_kind(sites.sum(axis=1) if content.total else sites, content.dtype)
+        return _sites_of(values, plan.first, plan.bins, columns, content.total, content.dtype)
 
     def write(low: int, made: tuple[jax.Array, ...]) -> None:
         rows = min(size, len(plan) - low)
@@ -227,6 +223,16 @@ def _predict_all(
     with bar, WriteBehind() as behind:
         for low, codes in _read_ahead(genome, plan, range(store.rows, len(plan), size), size):
             behind.submit(functools.partial(write, low, sites_of(predictor.begin(codes, views))))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
+def _sites_of(
+    values: jax.Array, first: int, bins: int, columns: tuple[int, ...] | None, total: bool, dtype: type[np.generic]
+) -> tuple[jax.Array, ...]:
+    """Sites (B, M, K), or sums (B, K), of values (B, T, all tracks): what is not written stays on the device."""
+    sites = values[:, first : first + bins]
+    sites = sites if columns is None else sites[:, :, np.array(columns)]
+    return as_kind(sites.sum(axis=1) if total else sites, dtype)
 
 
 def _read_ahead(genome: Genome, plan: BinPlan, lows: Sequence[int], size: int) -> Iterator[tuple[int, np.ndarray]]:

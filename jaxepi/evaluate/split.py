@@ -16,7 +16,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.evaluator import evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel.mesh import batch_sharding
-from jaxepi.task import Task
+from jaxepi.task import Task, collate, part_of
 
 
 def check_splits(dataset: Dataset | Mixture, section: Any) -> None:
@@ -51,6 +51,7 @@ def evaluate_split(
 
     Args:
       predict_step: batch -> (metric sums, predictions).
+      task: of the run; if it has parts, that of the dataset is evaluated.
       dataset: one dataset; of several in one run, each by itself.
       batches: at most so many; None for the whole split.
       output: folder for metrics.json, per_track.tsv and plots_data.npz.
@@ -59,9 +60,11 @@ def evaluate_split(
     Raises:
       JaxepiError: no such split, or it is empty.
     """
-    records = dataset.split(split)
+    records, number = dataset.split(split), dataset.number if isinstance(dataset, Part) else 0
+    own = part_of(task, number)
     stream = BatchStream(
-        records, task.collate, config.eval_batch_size, shuffle=False, remainder="pad", epochs=1,
+        records, functools.partial(collate, task, number=number), config.eval_batch_size, shuffle=False,
+        remainder="pad", epochs=1,
         process_index=jax.process_index(), process_count=jax.process_count(), readers=config.dataset.readers,
     )  # fmt: skip
     total = min(stream.batches_per_epoch, batches or stream.batches_per_epoch)
@@ -69,10 +72,10 @@ def evaluate_split(
         return evaluate(
             predict_step,
             itertools.islice(on_device, total),
-            task,
-            task.tracks,
+            own,
+            own.tracks,
             split,
-            options=task.options,
+            options=own.options,
             total=total,
             locate=functools.partial(_place, records),
             output=output,

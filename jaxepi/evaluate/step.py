@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, replicated
-from jaxepi.task import Batch, Task
+from jaxepi.task import Batch, Task, split_part
 
 EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
 
@@ -17,12 +17,13 @@ def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
     """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh."""
 
     def evaluate(params: Any, rest: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array]]:
+        own, batch = split_part(task, batch)
         model = nnx.merge(graphdef, *gathered(mesh, (params, rest)))
         model.eval()
         rows = len(jax.tree.leaves(batch)[0])
-        inputs, targets = on_rows(mesh, task.prepare(batch, jax.random.key(0), train=False), rows)
-        outputs = task.apply(model, inputs)
-        return task.metrics(outputs, targets), task.predictions(outputs, targets)
+        inputs, targets = on_rows(mesh, own.prepare(batch, jax.random.key(0), train=False), rows)
+        outputs = own.apply(model, inputs)
+        return own.metrics(outputs, targets), own.predictions(outputs, targets)
 
     rows, whole = batch_sharding(mesh), replicated(mesh)
     return jax.jit(evaluate, in_shardings=(None, None, rows), out_shardings=(whole, rows))

@@ -1,5 +1,6 @@
 """Evaluation of a run's checkpoint on splits of its dataset, as files and a report."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 from flax import nnx
 
 from jaxepi.config import check_run, dataset_source, monitors, report_checkpoint
-from jaxepi.data import check_batch_size
+from jaxepi.data import Dataset, Mixture, check_batch_size
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.result import EvalResult
@@ -16,9 +17,10 @@ from jaxepi.evaluate.split import evaluate_split, own_metric
 from jaxepi.evaluate.step import make_evaluate_step
 from jaxepi.parallel.hosts import say
 from jaxepi.parallel.mesh import make_mesh, state_shardings
-from jaxepi.registry import get_system, make_task
+from jaxepi.registry import get_system, make_task, task_of
 from jaxepi.report.expectation import expectation
-from jaxepi.trained import restore_model
+from jaxepi.task import Task
+from jaxepi.trained import RestoredModel, restore_model
 
 
 def evaluate_run(
@@ -47,12 +49,7 @@ def evaluate_run(
     dataset = find_dataset(**dataset_source(config), kinds=get_system(restored.config.system).datasets)
     if dataset.fingerprint != restored.meta["fingerprint"]:
         say(f"note: {dataset.path} is not the dataset that {workdir} was trained on")
-    task, mesh = make_task(restored.config, dataset.manifest), make_mesh(config.mesh.fsdp)
-    if task.tracks != restored.task.tracks:
-        raise JaxepiError(
-            f"{dataset.path} has the tracks {task.tracks[:3]}..., but {workdir} was trained on "
-            f"{restored.task.tracks[:3]}...; prepare the dataset with the same tracks in the same order."
-        )
+    task, mesh = _task_for(dataset, restored, workdir), make_mesh(config.mesh.fsdp)
     check_batch_size(config.eval_batch_size, mesh.size, name="config.eval_batch_size")
     graphdef, params, rest = nnx.split(restored.model, nnx.Param, ...)
     params, rest = jax.device_put((params, rest), state_shardings(mesh, (params, rest)))
@@ -78,3 +75,28 @@ def evaluate_run(
         path = write_report(workdir, results, workdir / "log.jsonl", restored.config, expectation=expectation(config))
         say(f"report: {path}")
     return results
+
+
+def _task_for(dataset: Dataset | Mixture, restored: RestoredModel, workdir: Path) -> Task:
+    """What makes inputs of the records of a dataset for the model of a run.
+
+    Of a run on several datasets with heads of their own, a single dataset is read by the head that has its tracks.
+
+    Raises:
+      JaxepiError: the dataset has other tracks than the run.
+    """
+    trained = restored.task
+    if trained.parts and len(dataset.parts) == 1:
+        fits = (part for part in trained.parts if part.tracks == dataset.manifest.get("tracks"))
+        trained = next(fits, trained.parts[0])
+        system, sizes = get_system(restored.config.system), dataclasses.asdict(trained.model_config)
+        task = task_of(system, sizes, trained.settled(), dataset.manifest, trained.chosen)
+    else:
+        task = make_task(restored.config, dataset.manifest)
+    for own, known in zip(task.parts or (task,), trained.parts or (trained,), strict=False):
+        if own.tracks != known.tracks:
+            raise JaxepiError(
+                f"{dataset.path} has the tracks {own.tracks[:3]}..., but {workdir} was trained on "
+                f"{known.tracks[:3]}...; prepare the dataset with the same tracks in the same order."
+            )
+    return task

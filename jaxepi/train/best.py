@@ -1,4 +1,4 @@
-"""Keep-best by one or several named validation metrics, and early stopping by the first of them."""
+"""Keep-best by one or several named validation metrics, and early stopping by the first or by all of them."""
 
 import dataclasses
 import math
@@ -25,20 +25,30 @@ class Best:
     A tie keeps the earlier step. A value that is not a number is never the best.
     """
 
-    def __init__(self, workdir: Path, metrics: Sequence[str], patience: int | None = None):
-        """Opens the folders; `patience` evaluations in a row without a new best by the first metric end the run.
+    def __init__(
+        self, workdir: Path, metrics: Sequence[str], patience: int | None = None, watch: str = "first", start: int = 0
+    ):
+        """Opens the folders.
+
+        Args:
+          workdir: of the run.
+          metrics: names of validation metrics.
+          patience: so many evaluations in a row without a new best end the run; None: never.
+          watch: whose new best counts for that, that of the "first" metric or of "any".
+          start: the step before which patience does not end the run.
 
         Raises:
           JaxepiError: a metric of which it is not known whether high or low values are better.
         """
         self.metrics, self._patience, self._since = tuple(metrics), patience, 0
+        self._watch, self._start = watch, start
         self._records = {name: _Record(1 if sense(name) == "max" else -1) for name in metrics}
         folders = {name: workdir / (f"best_{name}" if number else "best") for number, name in enumerate(self.metrics)}
         self._checkpoints = {name: Checkpoints(folder, keep=1, owner=True) for name, folder in folders.items()}
 
     @property
     def metric(self) -> str:
-        """The first metric, which early stopping watches."""
+        """The first metric."""
         return self.metrics[0]
 
     @property
@@ -54,12 +64,12 @@ class Best:
             if math.isfinite(value) and (record.value is None or record.sign * value > record.sign * record.value):
                 record.value, record.step = value, step
                 better.append(name)
-        self._since = 0 if self.metric in better else self._since + 1
+        self._since = 0 if (better if self._watch == "any" else self.metric in better) else self._since + 1
         return better
 
-    def out_of_patience(self) -> bool:
-        """True once `patience` evaluations in a row brought no new best."""
-        return self._patience is not None and self._since >= self._patience
+    def out_of_patience(self, step: int) -> bool:
+        """True once `patience` evaluations in a row brought no new best, and `step` is late enough."""
+        return self._patience is not None and self._since >= self._patience and step >= self._start
 
     def save(self, metrics: Sequence[str], step: int, state: Any, meta: dict[str, Any]) -> None:
         """Saves the state of a step that is the best by `metrics`; the former best goes once it is complete."""

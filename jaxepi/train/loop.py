@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
 from jaxepi.storage.log import RunLog, Throughput, clock, versions
 from jaxepi.storage.workdir import keep_config, locked
-from jaxepi.task import Task
+from jaxepi.task import Task, collate
 from jaxepi.train.best import Best
 from jaxepi.train.state import Steps, TrainState, make_steps
 from jaxepi.train.transfer import start_from
@@ -69,7 +69,10 @@ class Run:
             frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
         )  # fmt: skip
         watched = monitors(config.monitor, monitored(self.dataset.parts, self.task.monitor))
-        self.best = Best(workdir, watched, config.patience)
+        self.best = Best(
+            workdir, watched, config.patience, config.get("patience_watches", "first"),
+            self.config.get("patience_from", 0),
+        )  # fmt: skip
         self.config_json = keep_config(workdir, config, sys.argv)
         self.log = RunLog(workdir, json.loads(self.config_json), config.wandb_project)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.keep, owner=True)
@@ -96,7 +99,7 @@ class Run:
             "config": self.config_json,
             "versions": versions(),
             "fingerprint": self.dataset.fingerprint,
-            "manifest": plain({k: v for k, v in self.dataset.manifest.items() if k not in ("inputs", "arguments")}),
+            "manifest": plain(_kept(self.dataset.manifest)),
             "minutes": self.minutes(),
             "best": self.best.to_json(),
             "evaluated": self.evaluated,
@@ -201,7 +204,7 @@ class Run:
         told = (f"{name} {summary[name]:.4f}{' (best so far)' * (name in better)}" for name in self.best.metrics)
         self.log.line(f"step {step}: valid {', '.join(told)}")
         self.throughput.pause(time.monotonic() - begin)
-        return "stopped early" if self.best.out_of_patience() else None
+        return "stopped early" if self.best.out_of_patience(step) else None
 
     def save(self, state: TrainState, step: int) -> None:
         """Saves for resuming; where this start began only what is told about the state has changed."""
@@ -255,11 +258,11 @@ class Run:
         self.first = step
         self.announce(step)
         stream = BatchStream(
-            self.records, self.task.collate, config.batch_size, seed=config.seed, shuffle=True,
+            self.records, functools.partial(collate, self.task), config.batch_size, seed=config.seed, shuffle=True,
             remainder="drop", process_index=jax.process_index(), process_count=jax.process_count(),
             readers=config.dataset.readers, start=step,
         )  # fmt: skip
-        reason, pending, first = "finished", None, self.first
+        reason, pending, first, compiled = "finished", None, self.first, set()
         with (
             collected(self.may_leave) as self.interrupted,
             contextlib.closing(stream),
@@ -286,6 +289,7 @@ class Run:
                     reason = last
                     break
                 batch = next(batches)
+                begin, program = time.monotonic(), frozenset(batch)  # each structure of batches is a program
                 with profiled(self.workdir, step, config.profile_steps):
                     state, scalars = self.steps.train(state, batch)
                 step += 1
@@ -299,12 +303,18 @@ class Run:
                     self.begun = True
                     self.throughput.read()
                     self.started = time.monotonic()
+                elif program not in compiled:
+                    scalars["loss"].block_until_ready()
+                    self.throughput.pause(time.monotonic() - begin)
+                    self.started += time.monotonic() - begin
+                compiled.add(program)
         self.finish(state, step, reason)
         return reason
 
     def _last_reason(self, step: int) -> str | None:
         """Why the run ends here, or None. Hosts must agree on clocks and signals, so they compare."""
-        over = "finished" if step >= self.config.steps else "stopped early" if self.best.out_of_patience() else None
+        impatient = self.best.out_of_patience(step)
+        over = "finished" if step >= self.config.steps else "stopped early" if impatient else None
         limit = self.config.max_minutes
         local = 2 if self.interrupted else 1 if limit is not None and self.minutes() >= limit else 0
         if jax.process_count() > 1:
@@ -346,6 +356,12 @@ def train(config: Any, workdir: Path) -> str:
             run.log.close()
             with contextlib.suppress(JaxepiError):
                 run.checkpoints.close()
+
+
+def _kept(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint keeps of a manifest: all but where the files lay and how they were made."""
+    kept = {name: value for name, value in manifest.items() if name not in ("inputs", "arguments")}
+    return kept | {"datasets": [_kept(own) for own in manifest["datasets"]]} if "datasets" in manifest else kept
 
 
 class _Abandoned(Exception):

@@ -17,7 +17,15 @@ OPTIMIZERS: dict[str, dict[str, str]] = {
     "sgd": {"momentum": "b1", "nesterov": "nesterov"},
     **{name: {} for name in ("nadam", "nadamw", "lion", "adagrad", "rmsprop", "lamb", "adabelief", "muon")},
 }
-_MOMENTS = ("b1", "b2", "nesterov", "epsilon", "epsilon_uncorrected", "weight_decay")
+# optimizer -> fields by which it takes the form that it has in Keras
+_PARITY = (
+    ("sgd", "rate_in_momentum"), ("adam", "epsilon_uncorrected"), ("adamw", "epsilon_uncorrected"),
+    ("adamw", "weight_decay_without_rate"),
+)  # fmt: skip
+_MOMENTS = (
+    "b1", "b2", "nesterov", "epsilon", "epsilon_uncorrected", "rate_in_momentum", "weight_decay",
+    "weight_decay_without_rate",
+)  # fmt: skip
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
@@ -41,14 +49,14 @@ def _core(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransf
     Raises:
       JaxepiError: fields that it does not read, or arguments that it does not take.
     """
-    if config.name == "adam" and config.epsilon_uncorrected:
+    parity = next((field for name, field in _PARITY if name == config.name and getattr(config, field)), None)
+    if parity is not None:
         if config.nesterov or config.arguments:
             raise JaxepiError(
-                "config.optimizer.epsilon_uncorrected is Keras's plain Adam, which has neither nesterov nor arguments; "
-                "leave them out, or set epsilon_uncorrected to False."
+                f"config.optimizer.{parity} is Keras's plain {config.name}, which has neither nesterov nor arguments; "
+                f"leave them out, or set {parity} to False."
             )
-        scale = scale_by_keras_adam(config.b1, config.b2, config.epsilon)
-        return optax.chain(scale, optax.scale_by_learning_rate(rate))
+        return _keras_form(config, rate)
     fields = OPTIMIZERS[config.name]
     if not fields:
         default = OptimizerConfig()
@@ -69,6 +77,20 @@ def _core(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransf
         filled["momentum"] = config.b1 or None  # without momentum there is no buffer for it
     make = getattr(optax, config.name, None) or getattr(optax.contrib, config.name)
     return call(make, f"optax's {config.name}", "arguments", filled, config.arguments)
+
+
+def _keras_form(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """sgd, adam or adamw as Keras and TensorFlow Addons compute them, as far as the fields ask for it."""
+    scaled = optax.scale_by_learning_rate(rate)
+    if config.name == "sgd":
+        return optax.chain(scaled, optax.trace(config.b1)) if config.b1 else scaled
+    uncorrected = config.epsilon_uncorrected
+    adam = (scale_by_keras_adam if uncorrected else optax.scale_by_adam)(config.b1, config.b2, config.epsilon)
+    if config.name == "adam":
+        return optax.chain(adam, scaled)
+    if config.weight_decay_without_rate:
+        return optax.chain(adam, scaled, optax.add_decayed_weights(-config.weight_decay))
+    return optax.chain(adam, optax.add_decayed_weights(config.weight_decay), scaled)
 
 
 def _clips(config: OptimizerConfig) -> list[optax.GradientTransformation]:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name: four of our own spelling, and every schedule of optax with its arguments."""
+"""Learning-rate schedules by name: five of our own spelling, and every schedule of optax with its arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import optax
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.optimizer_config import OptimizerConfig
 
-SCHEDULES = ("constant", "cosine", "exponential", "step")
+SCHEDULES = ("constant", "cosine", "exponential", "step", "triangle")
 OPTAX_SCHEDULES = tuple(name for name in dir(optax.schedules) if name.endswith(("_schedule", "_decay")))
 _PEAK = ("peak_value", "value", "init_value")  # the argument of optax that config.learning_rate is: the first there is
 
@@ -48,6 +48,8 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
             staircase=config.schedule == "step",
             end_value=config.final_scale * config.learning_rate,
         )
+    elif config.schedule == "triangle":
+        return _triangle(config)
     else:
         near = did_you_mean(config.schedule, (*SCHEDULES, *OPTAX_SCHEDULES))
         raise JaxepiError(
@@ -55,6 +57,16 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
             f"{OPTAX_SCHEDULES}."
         )
     return _warmed_up(after, config)
+
+
+def _triangle(config: OptimizerConfig) -> optax.Schedule:
+    """From initial_scale up to the peak and down again, warmup_steps each; final_scale from there on."""
+    peak, length = config.learning_rate, config.warmup_steps
+    if not length:
+        raise JaxepiError("config.optimizer.warmup_steps must be set for the triangle schedule: it goes up over these.")
+    low = config.initial_scale * peak
+    pieces = [optax.linear_schedule(low, peak, length), optax.linear_schedule(peak, low, length)]
+    return optax.join_schedules([*pieces, optax.constant_schedule(config.final_scale * peak)], [length, 2 * length])
 
 
 def _warmed_up(after: optax.Schedule, config: OptimizerConfig) -> optax.Schedule:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxepi.evaluate.step import EvaluateStep, make_evaluate_step
 from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, placed, replicated, state_shardings
-from jaxepi.task import Task
+from jaxepi.task import Task, split_part
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.transfer import check_frozen, chosen, keep_statistics, trainable
 
@@ -109,14 +109,18 @@ def make_steps(
             _, params, rest = nnx.split(task.build_model(nnx.Rngs(jax.random.fold_in(key, 0))), nnx.Param, ...)
             return placed(state_of(key, params, rest), shardings)
 
-    objective = _objective(task, graphdef, mesh, frozen, frozen_statistics)
-
     def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        own, batch = split_part(task, batch)  # static: a batch of another part is another program
+        objective = _objective(own, graphdef, mesh, frozen, frozen_statistics)
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         (loss, (terms, rest)), gradient = accumulated(objective, config.accumulate, state, batch, rng, shardings.params)
         gradient = task.mend_gradient(gradient)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
+        if own.idle:
+            busy = trainable(state.params, own.idle)
+            params = chosen(busy, params, state.params)
+            optimizer_state = chosen(remembered(optimizer, state.optimizer, busy), optimizer_state, state.optimizer)
         ema = state.ema
         if config.ema_decay is not None:
             ema = optax.incremental_update(params, ema, 1.0 - config.ema_decay)
@@ -131,6 +135,19 @@ def make_steps(
         evaluate=make_evaluate_step(task, graphdef, mesh),
         shapes=shapes,
         shardings=shardings,
+    )
+
+
+def remembered(optimizer: optax.GradientTransformation, state: Any, mask: Any) -> Any:
+    """A tree like an optimizer's state: `mask`, a tree like the parameters, wherever it remembers something of each
+    parameter, and True elsewhere, as for the number of updates."""
+    return optax.tree_map_params(
+        optimizer,
+        lambda _, of_parameter: of_parameter,
+        state,
+        mask,
+        transform_non_params=lambda _: True,
+        is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
     )
 
 

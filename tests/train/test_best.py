@@ -18,8 +18,8 @@ def state(value: float) -> dict:
 def test_the_best_is_kept_and_ties_keep_the_earlier(tmp_path):
     best = Best(tmp_path, [AUC], patience=2)
     assert best.update(1, {AUC: 0.5}) and not best.update(2, {AUC: 0.5}) and not best.update(3, {AUC: float("nan")})
-    assert best.out_of_patience() and best.step == 1
-    assert best.update(4, {AUC: 0.6}) and not best.out_of_patience()
+    assert best.out_of_patience(3) and best.step == 1
+    assert best.update(4, {AUC: 0.6}) and not best.out_of_patience(4)
     best.save([AUC], 4, state(4.0), {})
     assert best.update(5, {AUC: 0.7})
     best.save([AUC], 5, state(5.0), {})
@@ -57,7 +57,7 @@ def test_several_metrics_have_a_best_each_and_the_first_decides_when_to_stop(tmp
     best = Best(tmp_path, [AUC, LOSS], patience=1)
     assert best.update(1, {AUC: 0.5, LOSS: 2.0}) == [AUC, LOSS]
     best.save([AUC, LOSS], 1, state(1.0), {})
-    assert best.update(2, {AUC: 0.4, LOSS: 1.0}) == [LOSS] and best.out_of_patience()
+    assert best.update(2, {AUC: 0.4, LOSS: 1.0}) == [LOSS] and best.out_of_patience(2)
     best.save([LOSS], 2, state(2.0), {})
     best.wait()
     saved = best.to_json()
@@ -66,8 +66,20 @@ def test_several_metrics_have_a_best_each_and_the_first_decides_when_to_stop(tmp
     assert saved["metric"] == AUC and saved["step"] == 1 and saved["others"] == {LOSS: {"value": 1.0, "step": 2}}
     resumed = Best(tmp_path, [AUC, LOSS], patience=1)
     resumed.from_json(saved)
-    assert resumed.out_of_patience() and resumed.update(3, {AUC: 0.45, LOSS: 0.5}) == [LOSS]
+    assert resumed.out_of_patience(2) and resumed.update(3, {AUC: 0.45, LOSS: 0.5}) == [LOSS]
     resumed.close()
+
+
+def test_patience_may_wait_for_all_metrics_and_for_a_step(tmp_path):
+    best = Best(tmp_path, [AUC, LOSS], patience=2, watch="any", start=6)
+    best.update(1, {AUC: 0.5, LOSS: 2.0})
+    best.update(2, {AUC: 0.4, LOSS: 1.0})
+    for step in (3, 4, 5):
+        best.update(step, {AUC: 0.4, LOSS: 1.0})
+        assert best.to_json()["since"] == step - 2 and not best.out_of_patience(step)
+    assert best.out_of_patience(6)
+    assert best.update(6, {AUC: 0.4, LOSS: 0.5}) == [LOSS] and not best.out_of_patience(6)
+    best.close()
 
 
 def test_an_unknown_metric_is_told_before_any_folder_is_made(tmp_path):

@@ -343,7 +343,7 @@ def test_sigterm_saves_at_once_and_what_it_left_out_is_evaluated_once_by_the_nex
 def test_why_a_run_ends(step, signals, limit, out_of_patience, reason):
     run = SimpleNamespace(
         config=SimpleNamespace(steps=4, max_minutes=limit), interrupted=signals, minutes=lambda: 1.0,
-        best=SimpleNamespace(out_of_patience=lambda: out_of_patience),
+        best=SimpleNamespace(out_of_patience=lambda step: out_of_patience),
     )  # fmt: skip
     assert Run._last_reason(run, step) == reason
 

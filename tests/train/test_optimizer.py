@@ -42,6 +42,62 @@ def test_step_applies_its_factor_at_once():
     np.testing.assert_allclose(values(100, [0, 9, 10, 19, 20], **fields), [0.1, 0.1, 0.05, 0.05, 0.025], rtol=1e-6)
 
 
+def test_triangle_goes_up_and_down_and_then_to_its_final_scale():
+    fields = {"schedule": "triangle", "warmup_steps": 4, "initial_scale": 0.2, "final_scale": 0.05}
+    got = values(100, [0, 1, 4, 6, 7, 8, 50], **fields)
+    np.testing.assert_allclose(got, [0.02, 0.04, 0.1, 0.06, 0.04, 0.005, 0.005], rtol=1e-6)
+
+
+def _moved(params, gradients, **fields):
+    """Parameters after an update by each of the gradients."""
+    optimizer = make_optimizer(OptimizerConfig(**fields), 10)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        update, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, update)
+    return params
+
+
+def test_momentum_may_gather_gradients_times_their_learning_rate_as_keras_does():
+    fields = {"name": "sgd", "b1": 0.9, "learning_rate": 0.1}
+    warm = {"schedule": "linear_schedule", "schedule_arguments": {"init_value": 0.0, "end_value": 0.1}}
+    params, gradients = jnp.array([1.0, -2.0]), [jnp.array([0.5, 1.0]), jnp.array([-1.0, 2.0]), jnp.array([0.3, 0.1])]
+    for more, rates in (({}, [0.1] * 3), (warm | {"decay_steps": 2}, [0.0, 0.05, 0.1])):
+        w, v = np.asarray(params, np.float64), 0.0
+        for rate, gradient in zip(rates, gradients, strict=True):
+            v = 0.9 * v - rate * np.asarray(gradient)
+            w = w + v
+        np.testing.assert_allclose(_moved(params, gradients, **fields, **more, rate_in_momentum=True), w, rtol=1e-6)
+        assert np.allclose(_moved(params, gradients, **fields, **more), w, rtol=1e-6) == (not more)
+
+
+def test_weights_may_decay_without_the_learning_rate():
+    fields = {"name": "adamw", "learning_rate": 0.01, "epsilon": 1e-7, "epsilon_uncorrected": True}
+    params, gradients = jnp.array([1.0, -2.0]), [jnp.array([0.5, 1.0]), jnp.array([-1.0, 2.0])]
+    w, m, v = np.asarray(params, np.float64), 0.0, 0.0
+    for t, gradient in enumerate(np.asarray(gradients, np.float64), 1):
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        step = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-7)
+        w = w - 0.004 * w - step
+    got = _moved(params, gradients, **fields, weight_decay=0.004, weight_decay_without_rate=True)
+    np.testing.assert_allclose(got, w, rtol=1e-6)
+    np.testing.assert_allclose(_moved(params, gradients, **fields, weight_decay=0.4), w, rtol=1e-6)
+
+
+def test_adaptive_clipping_takes_its_norms_as_basenji_does():
+    """Over axis 0 of kernels of rank 2 and 3, axes 0 to 2 of rank 4, the whole of vectors."""
+    random, clip = np.random.default_rng(0), 0.05
+    for shape, axes in (((5,), (0,)), ((4, 3), (0,)), ((3, 4, 2), (0,)), ((3, 3, 2, 4), (0, 1, 2))):
+        weight, gradient = random.normal(size=shape), random.normal(size=shape)
+        of = [np.sqrt((array**2).sum(axis=axes, keepdims=True)) for array in (weight, gradient)]
+        limit = np.maximum(of[0], 1e-3) * clip
+        wanted = np.where(of[1] >= limit, gradient * limit / np.maximum(of[1], 1e-6), gradient)
+        optimizer = make_optimizer(OptimizerConfig(name="sgd", b1=0.0, learning_rate=1.0, clip_adaptive=clip), 1)
+        weight, gradient = jnp.asarray(weight, jnp.float32), jnp.asarray(gradient, jnp.float32)
+        update, _ = optimizer.update(gradient, optimizer.init(weight), weight)
+        np.testing.assert_allclose(update, -wanted, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -61,7 +117,9 @@ def test_step_applies_its_factor_at_once():
         ({"name": "lion", "b2": 0.9}, "b2 is 0.9, which lion does not read"),
         ({"name": "lion", "arguments": {"b3": 0.9}}, "arguments has 'b3' .did you mean 'b"),
         ({"name": "sgd", "arguments": {"momentum": 0.9}}, "'momentum', which for sgd is config.optimizer.b1; set it"),
-        ({"epsilon_uncorrected": True, "nesterov": True}, "Keras's plain Adam, which has neither nesterov"),
+        ({"epsilon_uncorrected": True, "nesterov": True}, "Keras's plain adam, which has neither nesterov"),
+        ({"name": "sgd", "rate_in_momentum": True, "nesterov": True}, "Keras's plain sgd, which has neither nesterov"),
+        ({"schedule": "triangle"}, "warmup_steps must be set for the triangle schedule"),
         ({"schedule": "cosine", "warmup_steps": 100}, "warmup_steps is 100"),
         ({"schedule": "exponential"}, "decay_steps must be set"),
         ({"schedule": "step"}, "decay_steps must be set for the step schedule"),

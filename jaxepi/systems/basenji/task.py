@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi.config import from_section
+from jaxepi.config import check_choices, from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.metrics.standard import summarize
-from jaxepi.metrics.sums import ErrorSums, PearsonSums
+from jaxepi.metrics.groups import GROUP_BINS
+from jaxepi.metrics.standard import AUC_BINS, ErrorSums, MeanSums, PearsonSums, standard_metrics, summarize
 from jaxepi.sequence import NOTHING, N, one_hot, reverse_complement
 from jaxepi.systems.basenji import losses as losses
 from jaxepi.systems.basenji.model import Basenji, BasenjiConfig, BasenjiOutputs, with_units
@@ -24,12 +24,23 @@ from jaxepi.systems.basenji.shapes import Geometry
 from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
 from jaxepi.windows import as_windows, hot
 
+FEW_TRACKS = 64  # with more, the histograms behind an AUC are coarser
+
 
 @dataclasses.dataclass(frozen=True)
 class BasenjiObjective:
     """How records become inputs and targets, and what is minimised."""
 
-    head: int = dataclasses.field(default=0, metadata={"least": 0})  # number of the head that predicts the dataset
+    # Number of the head that predicts the dataset. Of several datasets in one run, each has the head of its number.
+    head: int = dataclasses.field(default=0, metadata={"least": 0})
+    # poisson | mse | bce | mse_udot | poisson_kl | poisson_mn; the original takes any other word for poisson
+    loss: str = "poisson"
+    spec_weight: float = 1.0  # mse_udot, poisson_kl: weight of the part that looks across tracks
+    total_weight: float = 1.0  # poisson_mn: weight of the totals of a window
+    kl_epsilon: float = 1e-3  # poisson_kl: added to every value before shares are taken; the original's successor: 1e-7
+    mn_epsilon: float = 1e-6  # poisson_mn: added to every value; the original's successor: 1e-7
+    # Leave bins that the dataset marks as unmappable out of loss and metrics; the original never does.
+    mask_unmappable: bool = False
     reverse_complement: bool = False  # flip half of the training windows
     shift: int = dataclasses.field(default=0, metadata={"least": 0})  # bp; move training windows up to so far
     # The original draws one flip and one shift for all windows of a batch; here each window has its own.
@@ -41,6 +52,13 @@ class BasenjiObjective:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strand_pair", tuple(self.strand_pair))
+        check_choices(self, "config.task", loss=losses.LOSSES)
+
+    @property
+    def rules(self) -> losses.LossRules:
+        """What is minimised."""
+        names = [field.name for field in dataclasses.fields(losses.LossRules)]
+        return losses.LossRules(**{name: getattr(self, name) for name in names})
 
 
 class Predicted(NamedTuple):
@@ -64,15 +82,65 @@ class BasenjiTask(Task):
         manifest: Mapping[str, Any],
         tracks: Sequence[str | int] = (),
     ):
+        several = manifest.get("datasets", ()) if len(sizes.get("heads", ())) > 1 else ()
+        if several:  # beside its parts, this task is that of the first dataset
+            self.parts = self._each(sizes, objective, several, tracks)
+            sizes, manifest = dataclasses.asdict(self.parts[0].model_config), several[0]
         self.manifest = manifest
-        self.objective = from_section(BasenjiObjective, objective, "config.task")
+        self.objective = from_section(
+            BasenjiObjective, {**objective, **({"head": 0} if several else {})}, "config.task"
+        )
         self.shift_pad = self.objective.shift_pad
         self.tracks, self._columns = choose_tracks(manifest["tracks"], tracks)
         self.chosen = tuple(self.tracks) if tracks else ()
         self.window = int(manifest["window"])
         self.model_config = self._sizes(sizes)
+        others = (number for number in range(len(self.model_config.heads)) if number != self.objective.head)
+        self.idle = tuple(f"heads.{number}.*" for number in others)
+        self.options = dataclasses.replace(type(self).options, label_threshold=0.5 if self._has_classes else None)
         self.strand_pair = self._strand_pair()
         self.grid = self._grid(self.model_config.geometry(self.objective.head))
+
+    @classmethod
+    def _each(
+        cls,
+        sizes: Mapping[str, Any],
+        objective: Mapping[str, Any],
+        manifests: Sequence[Mapping[str, Any]],
+        tracks: Sequence[str | int],
+    ) -> tuple["BasenjiTask", ...]:
+        """The task of each dataset, which has the head of its number; all have the same model.
+
+        Raises:
+          JaxepiError: as many heads as datasets, windows of one length and all tracks are needed.
+        """
+        config = from_section(BasenjiConfig, sizes, "config.model", window=int(manifests[0]["window"]))
+        if len(config.heads) != len(manifests):
+            raise JaxepiError(
+                f"config.dataset.paths names {len(manifests)} datasets, but config.model.heads {len(config.heads)} "
+                "heads: give each dataset a head, or all of them a single one."
+            )
+        if tracks:
+            raise JaxepiError(
+                "config.dataset.tracks chooses tracks of one dataset, but config.dataset.paths names several: leave it "
+                "out, each head predicts the tracks of its dataset."
+            )
+        counts = [len(manifest["tracks"]) for manifest in manifests]
+        whole = dataclasses.asdict(dataclasses.replace(config, heads=with_units(config.heads, counts)))
+        parts = []
+        for number, manifest in enumerate(manifests):
+            if manifest["window"] != config.window:
+                raise JaxepiError(
+                    f"The windows of the datasets of this run have {config.window} and {manifest['window']} bp: "
+                    "prepare them alike."
+                )
+            parts.append(cls(whole, {**objective, "head": number, "strand_pair": ()}, manifest))
+        return tuple(parts)
+
+    @property
+    def _has_classes(self) -> bool:
+        """Whether targets are labels."""
+        return self.objective.loss == "bce"
 
     def _sizes(self, sizes: Mapping[str, Any]) -> BasenjiConfig:
         """The model's config for this dataset: its window, and as many units as it has tracks where none are said."""
@@ -143,26 +211,41 @@ class BasenjiTask(Task):
         return Basenji(self.model_config, rngs=rngs)
 
     def collate(self, records: Sequence[Mapping[str, Any] | None]) -> dict[str, np.ndarray]:
-        """Records to sequence (B, L) uint8, target (B, T, K) float16, row_mask (B,)."""
+        """Records to sequence (B, L) uint8, target (B, T, K) float16, row_mask (B,); perhaps unmappable (B, T)."""
         shape = (len(records), self.grid.values(self.window), len(self.tracks))
         batch = {
             "sequence": np.full((len(records), self.window), N, np.uint8),
             "target": np.zeros(shape, np.float16),
             "row_mask": np.array([record is not None for record in records], np.float32),
         }
+        masked = self.objective.mask_unmappable
+        if masked:
+            batch["unmappable"] = np.zeros(shape[:2], np.uint8)
         for row, record in enumerate(records):
-            if record is not None:
-                batch["sequence"][row] = record["sequence"]
-                batch["target"][row] = record["target"][:, self._columns]
+            if record is None:
+                continue
+            batch["sequence"][row] = record["sequence"]
+            batch["target"][row] = record["target"][:, self._columns]
+            if masked:
+                if "unmappable" not in record:
+                    raise JaxepiError(
+                        f"config.task.mask_unmappable is set, but record {record['key']} does not tell which of its "
+                        "bins are unmappable: prepare the dataset with them, or leave it out."
+                    )
+                batch["unmappable"][row] = record["unmappable"]
         return batch
 
     def prepare(self, batch: Batch, rng: jax.Array, train: bool) -> tuple[Batch, Batch]:
         codes, target = batch["sequence"], batch["target"].astype(jnp.float32)
         goal = self.objective
+        keep = jnp.broadcast_to(batch["row_mask"][:, None] > 0, target.shape[:2])
+        if goal.mask_unmappable:
+            keep = keep & (batch["unmappable"] == 0)
         if train and goal.reverse_complement:
             flip = self._draw(jax.random.fold_in(rng, 1), len(codes), lambda key, n: jax.random.bernoulli(key, 0.5, n))
             codes = jnp.where(flip[:, None], reverse_complement(codes), codes)
             target = jnp.where(flip[:, None, None], self.mirrored(target), target)
+            keep = jnp.where(flip[:, None], keep[:, ::-1], keep)
         if train and goal.shift:
             by = self._draw(
                 jax.random.fold_in(rng, 2), len(codes),
@@ -173,7 +256,7 @@ class BasenjiTask(Task):
         if train and goal.shift and goal.shift_pad:
             x = jnp.where((codes == NOTHING)[..., None], goal.shift_pad, x)
         inputs = {"x": x} | ({"rng": jax.random.fold_in(rng, 3)} if train else {})
-        return inputs, {"target": target, "row_mask": batch["row_mask"]}
+        return inputs, {"target": target, "keep": keep}
 
     def _draw(self, key: jax.Array, rows: int, draw: Any) -> jax.Array:
         """What `draw(key, shape)` gives for each row, or for all the same."""
@@ -190,7 +273,8 @@ class BasenjiTask(Task):
         return {"x": hot(accepted["x"], n_value=0.0)}
 
     def apply(self, model: nnx.Module, inputs: Batch) -> Predicted:
-        return Predicted(model(inputs["x"], head=self.objective.head, rng=inputs.get("rng")), model.penalty())
+        head = self.objective.head
+        return Predicted(model(inputs["x"], head=head, rng=inputs.get("rng")), model.penalty(head))
 
     def values(self, outputs: Predicted) -> jax.Array:
         """Coverage (B, T, K) of the head; of a network without heads the trunk, whose channels are the tracks."""
@@ -205,25 +289,39 @@ class BasenjiTask(Task):
         return trunk if trunk.ndim == 3 else trunk[:, None]
 
     def loss(self, outputs: Predicted, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Poisson loss of all bins and tracks, and the penalty of the weights."""
-        per_place = losses.poisson(self.values(outputs), targets["target"])
-        fit = losses.mean_of_rows(per_place, targets["row_mask"])
+        """The loss of the bins that count, and the penalty of the weights that the head makes use of."""
+        fit = losses.reduced(self.values(outputs), targets["target"], targets["keep"], self.objective.rules)
         return fit + outputs.penalty, {"fit": fit, "penalty": outputs.penalty}
 
     def predictions(self, outputs: Predicted, targets: Batch) -> dict[str, jax.Array]:
         values = self.values(outputs)
-        mask = jnp.broadcast_to(targets["row_mask"][:, None, None] > 0, values.shape)
+        mask = jnp.broadcast_to(targets["keep"][..., None], values.shape)
         offset = self.grid.crop + self.grid.bin * jnp.arange(values.shape[1])
         offset = jnp.broadcast_to(offset[None], values.shape[:2])
         return {"prediction": values, "target": targets["target"], "mask": mask, "offset": offset}
 
     def metrics(self, outputs: Predicted, targets: Batch) -> dict[str, Any]:
-        seen = self.predictions(outputs, targets)
+        seen, rules = self.predictions(outputs, targets), self.objective.rules
         values = (seen["prediction"], seen["target"], seen["mask"])
-        return {"bin/pearson": PearsonSums.from_values(*values), "bin/error": ErrorSums.from_values(*values)}
+        found: dict[str, Any] = {"bin/pearson": PearsonSums.from_values(*values)}
+        if self._has_classes:
+            bins = AUC_BINS if len(self.tracks) <= FEW_TRACKS else GROUP_BINS
+            found = standard_metrics(*values, region="bin", bins=bins)
+        found["bin/error"] = ErrorSums.from_values(*values)
+        loss = losses.unreduced(self.values(outputs), targets["target"], targets["keep"], rules)
+        if rules.loss == "poisson_mn":
+            loss = loss.mean(axis=-1)
+        found["loss/fit"] = MeanSums.from_values(loss[..., None], losses.places(targets["keep"], rules)[..., None])
+        found["loss/penalty"] = MeanSums.from_values(outputs.penalty[None])
+        return found
 
     def summarize(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        return summarize(metrics)
+        """The usual values; `loss_total`, what training minimises; and the sum by which the original keeps its best."""
+        rest = {name: metric for name, metric in metrics.items() if not name.startswith("loss/")}
+        found = summarize(rest)
+        total = sum(float(metrics[f"loss/{part}"].to_host().finalize()["mean"][0]) for part in ("fit", "penalty"))
+        both = found["pearson_bin_per_track_mean"] + found["r2_bin_per_track_mean"] / 4
+        return found | {"loss_total": total, "pearson_plus_quarter_r2_bin_per_track_mean": both}
 
 
 def moved(codes: jax.Array, by: jax.Array, most: int) -> jax.Array:
