@@ -16,9 +16,12 @@ COMMANDS = {
         "data_prep.chromoformer.command",
         "histone marks, contacts and expression to genes for Chromoformer",
     ),
+    "labels": ("data_prep.labels.command", "BigWigs to labels of windows per bin, also of another assembly"),
+    "embeddings": ("data_prep.embeddings.command", "embeddings of `launch.py embed` + labels to records for heads"),
     "melody-sample": ("data_prep.melody.sample", "a small synthetic genome with methylation tracks"),
     "deepcpg-sample": ("data_prep.deepcpg.sample", "a synthetic genome with methylation states of single cells"),
     "chromoformer-sample": ("data_prep.chromoformer.sample", "a synthetic genome whose contacts drive expression"),
+    "embeddings-sample": ("data_prep.embeddings.sample", "made-up embeddings with labels that follow from them"),
 }
 
 

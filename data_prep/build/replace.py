@@ -9,7 +9,9 @@ from typing import Any
 from jaxepi.errors import JaxepiError
 
 MANIFEST = "manifest.json"
-_OURS = (MANIFEST, "record_index.npz", "dataset_info.json", "features.json", "*.tfrecord-*", ".*")
+_DATASET = (MANIFEST, "record_index.npz", "dataset_info.json", "features.json", "*.tfrecord-*", ".*")
+_LABELS = ("bins.npy", "window.npy", "labels.h5", "regions.tsv")
+_OURS = (*_DATASET, *_LABELS)
 _MARKS = ("fingerprint", "jaxepi_version", "inputs")  # entries of every manifest
 
 

@@ -10,16 +10,24 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from typing import Protocol
 
-from data_prep.build.recipe import Block, BlockResult, Recipe
+from data_prep.build.recipe import Block, BlockResult
 from jaxepi.errors import JaxepiError
 
 BlockMap = Callable[[Iterable[Block]], Iterator[BlockResult]]
 
+
+class Work(Protocol):
+    """What makes results of blocks: a recipe, or anything else that survives pickling."""
+
+    def make_block(self, block: Block) -> BlockResult: ...
+
+
 # Results that wait to be written; bounds the memory of the main process.
 _IN_FLIGHT_PER_PROCESS = 2
 
-_recipe: Recipe | None = None  # of a worker process
+_recipe: Work | None = None  # of a worker process
 
 
 def available_processes() -> int:
@@ -27,7 +35,7 @@ def available_processes() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker(recipe: Recipe) -> None:
+def _start_worker(recipe: Work) -> None:
     global _recipe
     _recipe = recipe
     # Ctrl-C reaches the whole group; the main process decides what happens.
@@ -44,7 +52,7 @@ def _work(block: Block) -> BlockResult:
 
 
 @contextmanager
-def block_map(recipe: Recipe, processes: int) -> Iterator[BlockMap]:
+def block_map(recipe: Work, processes: int) -> Iterator[BlockMap]:
     """A function that turns blocks into results, in order; with one process it works in this one.
 
     Processes are spawned, not forked: a forked FASTA handle shares its file position with its siblings.

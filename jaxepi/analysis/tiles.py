@@ -60,13 +60,14 @@ def read_bed(path: str | os.PathLike[str], genome: Genome) -> Intervals:
       JaxepiError: a line is no interval of the genome, told with its number; or there is no region at all.
     """
     path = Path(path)
-    regions = Intervals.of((_inside(row, genome, path) for row in text_files.read_bed(path)), genome.names)
+    regions = Intervals.of((inside(row, genome, path) for row in text_files.read_bed(path)), genome.names)
     if not len(regions):
         raise JaxepiError(f"{path} holds no region: expected lines with chromosome, start and end.")
     return regions
 
 
-def _inside(row: text_files.BedRow, genome: Genome, path: Path) -> Interval:
+def inside(row: text_files.BedRow, genome: Genome, path: Path) -> Interval:
+    """The interval of a row of a BED. Raises JaxepiError if it is not one of the genome; `path` is for the sentence."""
     chrom, _, end = row.interval
     if chrom not in genome:
         raise JaxepiError(genome.unknown(chrom, f"{path} line {row.line}"))

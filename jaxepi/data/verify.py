@@ -2,14 +2,16 @@
 
 import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jaxepi.data import coverage_folder
+from jaxepi.data import array_folder, coverage_folder
 from jaxepi.data.dataset import MANIFEST, RECORD_INDEX, Dataset, Split, open_prepared
 from jaxepi.data.fingerprint import fingerprint_of
+from jaxepi.data.manifest import read_manifest
 from jaxepi.data.tfrecord import FRAMING_BYTES, RecordFile, index_shard
 from jaxepi.errors import JaxepiError
 from jaxepi.storage.verify import Finding, checked
@@ -35,6 +37,25 @@ def verify_dataset(path: Path) -> Iterator[Finding]:
         yield from _verify_prepared(path)
     for folder in sorted(path.parent.glob(f"{glob.escape(path.name)}.tmp-*")):
         yield Finding(folder, "left over", "of a preparation that was killed or goes on; the next one removes it")
+
+
+def verify_arrays(path: Path) -> Iterator[Finding]:
+    """Every file of a folder of embeddings or labels, and its manifest."""
+    manifest = path / MANIFEST
+    try:
+        told = read_manifest(manifest)
+        yield checked(manifest, _check_arrays, told)
+    except JaxepiError as problem:
+        yield Finding(manifest, "damaged", str(problem).removeprefix(f"{manifest}: "))
+        return
+    for name, entry in told["files"].items():
+        yield checked(path / name, array_folder.check_file, path / name, entry)
+
+
+def _check_arrays(manifest: Mapping[str, Any]) -> str:
+    if array_folder.fingerprint_of_arrays(manifest["arguments"], manifest["files"]) != manifest["fingerprint"]:
+        raise JaxepiError("its content does not match its fingerprint; copy it again")
+    return f"fingerprint {manifest['fingerprint'][:12]}"
 
 
 def _verify_prepared(path: Path) -> Iterator[Finding]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxepi.data.verify import is_dataset, verify_dataset
+from jaxepi.data.array_folder import is_array_folder
+from jaxepi.data.verify import is_dataset, verify_arrays, verify_dataset
 from jaxepi.errors import JaxepiError
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.storage.verify import Finding, checked, verify_checkpoints, verify_file
@@ -43,6 +44,8 @@ def _verify_known(path: Path, inside: list[Path]) -> Iterator[Finding]:
     if path.is_file():
         finding = verify_file(path)
         yield from [finding] if finding is not None else []
+    elif is_array_folder(path):
+        yield from verify_arrays(path)
     elif is_dataset(path):
         yield from verify_dataset(path)
     elif _is_run(path):
@@ -56,7 +59,7 @@ def _verify_known(path: Path, inside: list[Path]) -> Iterator[Finding]:
 
 
 def _is_known(path: Path) -> bool:
-    return is_dataset(path) or _is_run(path)
+    return is_array_folder(path) or is_dataset(path) or _is_run(path)
 
 
 def _is_run(path: Path) -> bool:
@@ -78,6 +81,8 @@ def _verify_run(workdir: Path) -> Iterator[Finding]:
                 yield Finding(checkpoint, "left over", "a damaged checkpoint that a start of the run moved away")
         elif folder.suffix == ".partial":
             yield Finding(folder, "left over", "of work that was stopped or goes on; the same command again ends it")
+        elif is_array_folder(folder):
+            yield from verify_arrays(folder)
         elif is_dataset(folder):
             yield from verify_dataset(folder)
         elif folder.name not in (_CHECKPOINTS, *_NOT_LOOKED_AT) and not folder.name.startswith("best"):

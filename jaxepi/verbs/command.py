@@ -20,6 +20,7 @@ VERBS = {
     "eval": "jaxepi.verbs.eval",
     "crossval": "jaxepi.verbs.crossval",
     "predict": "jaxepi.verbs.predict",
+    "embed": "jaxepi.verbs.embed",
     "impute": "jaxepi.verbs.impute",
     "motifs": "jaxepi.verbs.motifs",
     "mutagenesis": "jaxepi.verbs.mutagenesis",

@@ -1,0 +1,1 @@
+"""Embeddings of windows with their labels, for heads that are trained on a frozen trunk."""
