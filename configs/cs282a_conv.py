@@ -28,6 +28,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
             "python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --resolution window "
             "--out data/cs282a_windows"
         )
+    if variant in ("sample", "smoke"):
+        config.optimizer.learning_rate = 1e-2
     if variant == "paper":
         config.task.truncate_labels = False
         # A batch with a label that is no number moves only the last layer's weights of the other tracks.
