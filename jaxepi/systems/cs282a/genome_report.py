@@ -33,13 +33,15 @@ class Choices:
 
     Attributes:
       lads: number of a track -> BED of the LADs of its cell type.
-      chroms: that are drawn, with all tracks.
+      chroms: that are drawn.
+      drawn: numbers of the tracks that are drawn, along chromosomes and as scatter plots; (): all.
       score_track: "first" scores all LADs by track 0, as the original does by mistake; "own" by their cell type's.
       missing: "zero" counts bins without a signal as 0, as the original does; "drop" leaves them out.
     """
 
     lads: Mapping[int, Path | str] = dataclasses.field(default_factory=dict)
     chroms: Sequence[str] = (CHROM,)
+    drawn: Sequence[int] = ()
     score_track: str = "own"
     missing: str = "drop"
 
@@ -87,9 +89,9 @@ def write_genome_report(
         write_text(partial / "correlations.tsv", wide.as_rows(lines))
         counted = [{"chrom": chrom, **own} for chrom, own in wide.shares(splits).items()]
         write_text(partial / "shares.tsv", wide.as_rows(counted))
-        for name, figure in _scatters(windows, heads, tracks):
+        for name, figure in _scatters(windows, heads, tracks, choices):
             save_figure(figures / f"{name}.png", figure)
-        for name, figure in _courses(rasters, heads, tracks, choices.chroms, bin_width):
+        for name, figure in _courses(rasters, heads, tracks, choices, bin_width):
             save_figure(figures / f"{name}.png", figure)
         areas = []
         for question, curves in _questions(windows, rasters, heads, tracks, splits, choices):
@@ -127,28 +129,32 @@ class _Rasters:
         return {name: length for name, length in self._given[1].items() if name == chrom}
 
 
-def _scatters(windows: wide.Windows, heads: Sequence[Head], tracks: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+def _scatters(
+    windows: wide.Windows, heads: Sequence[Head], tracks: Sequence[str], choices: Choices
+) -> Iterator[tuple[str, Figure]]:
+    columns = list(choices.drawn or range(len(tracks)))
+    names = [tracks[k] for k in columns]
     for head in heads:
         labels = head.labels if head.labels.shape[1] == head.values.shape[1] else wide.mean_of_bins(head.labels)
         for split in dict.fromkeys(windows.split.tolist()):
             inside = windows.split == split
-            pair = (array[inside].reshape(-1, len(tracks)) for array in (labels, head.values))
-            yield f"scatter_{head.name}_{split}", scatter_by_track(*pair, tracks)
+            pair = (array[inside].reshape(-1, len(tracks))[:, columns] for array in (labels, head.values))
+            yield f"scatter_{head.name}_{split}", scatter_by_track(*pair, names)
 
 
 def _courses(
-    rasters: _Rasters, heads: Sequence[Head], tracks: Sequence[str], chroms: Sequence[str], bin_width: int
+    rasters: _Rasters, heads: Sequence[Head], tracks: Sequence[str], choices: Choices, bin_width: int
 ) -> Iterator[tuple[str, Figure]]:
     names = file_names(tracks)
-    for chrom in chroms:
+    for chrom in choices.chroms:
         own = rasters.only(chrom)
         if not own:
             raise JaxepiError(f"{chrom} shall be drawn, but no length of it is given.")
         layers = [(h.name, rasters.of(h.labels, own)[chrom], rasters.of(h.values, own)[chrom]) for h in heads]
-        for k, track in enumerate(tracks):
+        for k in choices.drawn or range(len(tracks)):
             scale, unit = wide.label_scale(k) if tuple(tracks) == TRACKS else (1.0, "label")
             columns = [Column(name, measured[:, k], predicted[:, k]) for name, measured, predicted in layers]
-            figure = along_chromosome(chrom, track, columns, bin_width, scale=scale, unit=unit)
+            figure = along_chromosome(chrom, tracks[k], columns, bin_width, scale=scale, unit=unit)
             yield f"tracks_{chrom}_{names[k]}", figure
 
 
