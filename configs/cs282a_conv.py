@@ -2,7 +2,7 @@
 
 Paper     as configs/cs282a_linear.py
 Data      as configs/cs282a_linear.py, with one label a window:
-          python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --resolution window
+          python -m data_prep embeddings --embeddings embeddings/human --labels labels/human --resolution window
           --out data/cs282a_windows
 Run       python launch.py --config configs/cs282a_conv.py --workdir runs/cs282a_conv
 Hardware  one GPU of any size, or a CPU: 8.8 M parameters, of which every bin and channel has its own.
@@ -25,7 +25,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     if variant in ("paper", "modern"):
         config.dataset.path = "data/cs282a_windows"
         config.dataset.command = (
-            "python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --resolution window "
+            "python -m data_prep embeddings --embeddings embeddings/human --labels labels/human --resolution window "
             "--out data/cs282a_windows"
         )
     if variant in ("sample", "smoke"):

@@ -5,8 +5,10 @@ Paper     Class project CS282A (2023), https://github.com/OberonDixon/basenji2_c
           doi 10.1371/journal.pcbi.1008050
 Data      The 38,171 windows of Basenji2's human data (sequences.bed), embedded by its trunk, and 18 tracks of labels:
           python launch.py embed --weights model_human.h5 --fasta hg38.fa --regions sequences.bed --out embeddings/human
-          python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --out data/cs282a_bins
-          (docs/cs282a.md has all steps; float16 embeddings take about 105 GB)
+          python -m data_prep labels --windows sequences.bed --tracks cs282a --folder bigwigs --lift parity
+          --gap-log2 0 --chains hg38.t2t-chm13-v1.0.over.chain.gz v1.0_to_v1.1_rdna_merged.chain --out labels/human
+          python -m data_prep embeddings --embeddings embeddings/human --labels labels/human --out data/cs282a_bins
+          (docs/embeddings.md has all options; float16 embeddings take about 105 GB)
 Run       python launch.py --config configs/cs282a_linear.py --workdir runs/cs282a_linear
 Hardware  one GPU of any size, or a CPU: 27,666 parameters, a batch of 4 windows is 11 MB; the disk decides. Hours
           are not published.
@@ -59,7 +61,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
 
     config.dataset.path = "data/cs282a_bins"
     config.dataset.command = (
-        "python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --out data/cs282a_bins"
+        "python -m data_prep embeddings --embeddings embeddings/human --labels labels/human --out data/cs282a_bins"
     )
     config.batch_size = config.eval_batch_size = 4
     config.unit = "epoch"  # of steps, eval_every and save_every

@@ -2,7 +2,7 @@
 
 Paper     as configs/cs282a_linear.py
 Data      as configs/cs282a_linear.py, with one label a window:
-          python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --resolution window
+          python -m data_prep embeddings --embeddings embeddings/human --labels labels/human --resolution window
           --out data/cs282a_windows
 Run       python launch.py --config configs/cs282a_maxpool.py --workdir runs/cs282a_maxpool
 Hardware  one GPU of any size, or a CPU: 0.8 M parameters.

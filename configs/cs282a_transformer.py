@@ -2,7 +2,7 @@
 
 Paper     as configs/cs282a_linear.py
 Data      as configs/cs282a_linear.py, with one label a window:
-          python -m data_prep embeddings --embeddings embeddings/human --labels labels.h5 --resolution window
+          python -m data_prep embeddings --embeddings embeddings/human --labels labels/human --resolution window
           --out data/cs282a_windows
 Run       python launch.py --config configs/cs282a_transformer.py --workdir runs/cs282a_transformer
 Hardware  one GPU with 8 GB: 18.9 M parameters; the correct attention along the genome holds 6 x 896 x 896 weights of
