@@ -15,7 +15,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.registry import get_system, task_of
 from jaxepi.sequence import N
 from jaxepi.systems.cs282a.model import Cs282aConfig
-from jaxepi.task import Batch
+from jaxepi.task import Batch, Task
 
 
 class SequenceInput:
@@ -31,15 +31,7 @@ class SequenceInput:
         """Raises JaxepiError for an unknown system, sizes that it does not have, or bins that are not the dataset's."""
         sizes = copy.deepcopy(dict(config.trunk_sizes))
         self.trunks = {"trunk": (config.trunk, sizes)}
-        system, own, objective = get_system(config.trunk), dict(manifest), {}
-        for name in ("bins", "bin_width", "crop"):  # the trunk says by itself where its bins lie
-            own.pop(name)
-        if system.weights is not None:  # as a released model reads; the dataset's tracks are those of the head alone
-            fields = {field.name for field in dataclasses.fields(system.sizes)}
-            window = {"window": int(manifest["window"])} if "window" in fields else {}
-            whole = from_section(system.sizes, sizes, "config.model.trunk_sizes", **window)
-            own, objective = system.weights.released(whole, None, {})
-        self.task = task_of(system, sizes, objective, {**own, "window": manifest["window"]})
+        self.task = _trunk_task(config.trunk, sizes, manifest)
         if self.task.window is None or not self.task.sequence_alone:
             raise JaxepiError(
                 f"config.model.trunk is {config.trunk!r}, which does not read sequence alone: take a system that does."
@@ -89,6 +81,27 @@ class SequenceInput:
         return self.task.features(trunk, inputs["trunk"])
 
 
+def _trunk_task(name: str, sizes: Mapping[str, Any], manifest: Mapping[str, Any]) -> Task:
+    """The task of a trunk: for this dataset, or where its system or heads are made for others, as a released model.
+
+    Raises:
+      JaxepiError: an unknown system, sizes that it does not have, or a system for neither.
+    """
+    system = get_system(name)
+    # where its bins lie the trunk says by itself
+    own = {key: value for key, value in manifest.items() if key not in ("bins", "bin_width", "crop")}
+    try:
+        return task_of(system, sizes, {}, own)
+    except JaxepiError:
+        if system.weights is None:
+            raise
+    fields = {field.name for field in dataclasses.fields(system.sizes)}
+    window = {"window": int(manifest["window"])} if "window" in fields else {}
+    whole = from_section(system.sizes, sizes, "config.model.trunk_sizes", **window)
+    released, objective = system.weights.released(whole, None, {})
+    return task_of(system, sizes, objective, {**released, "window": manifest["window"]})
+
+
 def strand_pairs(manifest: Mapping[str, Any], columns: Sequence[int] | slice) -> tuple[int, ...] | None:
     """Of each chosen track the number of the one on the other strand; None if each is its own.
 
@@ -108,7 +121,7 @@ def strand_pairs(manifest: Mapping[str, Any], columns: Sequence[int] | slice) ->
     return tuple(kept.index(told[column]) for column in kept)
 
 
-def _shape(task: Any) -> tuple[int, int]:
+def _shape(task: Task) -> tuple[int, int]:
     """Bins and channels of a task's features, from shapes alone."""
     codes = np.full((1, task.window), N, np.uint8)
 
