@@ -206,7 +206,8 @@ class Predictor(PlacedModel):
 
         Args:
           region: `chrom:start-end`, 0-based half-open, such as "chr1:1-2000". One that fits into the model's window is
-            predicted by one window centred on it, a longer one by tiles, the last of which ends with it.
+            predicted by one window centred on it, a longer one by tiles, the last of which ends with it. Of bins, the
+            predicted parts of the tiles lie side by side, and the last ones may lie behind the region.
           fasta: the genome, plain or bgzipped.
           batch_size: windows that go through the model at once.
 
@@ -221,7 +222,7 @@ class Predictor(PlacedModel):
         length = genome.lengths[interval.chrom]
         if interval.end > length:
             raise JaxepiError(f"{region} reaches beyond {interval.chrom}, {length} bp in {fasta}.")
-        starts = window_starts(interval, length, self.window)
+        starts = window_starts(interval, length, self.window, self.grid)
         places = positions_of(starts, self.grid, self.window)
         codes = [genome.codes(interval.chrom, int(s), int(s) + self.window, pad=True) for s in starts]
         return RegionValues(interval.chrom, starts, places, self.predict(np.stack(codes), batch_size))
@@ -234,6 +235,20 @@ class Predictor(PlacedModel):
           offsets: places (B, S) int32 among the P of the grid; any valid one may fill unused places.
         """
         return self._at(self.task.accept(codes), offsets)
+
+    def begin(self, codes: np.ndarray, views: Views | None = None) -> jax.Array:
+        """Values (B, P, K) float32 on the device; returns before they are done.
+
+        Args:
+          codes: base codes (B, L) uint8; B as `rows` gives it.
+          views: over which a mean is taken; None for the windows as they are.
+        """
+        seen = views or Views()
+
+        def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
+            return mean_over(model, self.task, self.task.expand(accepted), seen).astype(jnp.float32)
+
+        return self._compiled_once(("begin", seen), values)(self.task.accept(codes))
 
     def for_dataset(self, manifest: Mapping[str, Any]) -> Task:
         """What makes inputs of the records of a dataset.

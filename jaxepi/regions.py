@@ -53,8 +53,27 @@ def window_start(region: Interval, length: int, window: int, number: int) -> int
     return min(region.start + number * window, region.end - window)
 
 
-def window_starts(region: Interval, length: int, window: int) -> np.ndarray:
-    """First bases (W,) int64 of all windows over a region, see `window_start`."""
+def predicted_span(grid: Grid, window: int) -> int:
+    """bp of a window of bins that have a prediction: all but the crop."""
+    return grid.bin * grid.values(window)
+
+
+def bin_window_start(start: Any, end: Any, number: Any, grid: Grid, window: int) -> Any:
+    """First base of window `number` (from 0) over a region of a model of bins; numbers or arrays.
+
+    One window centred on a region no longer than the predicted part of a window; else windows whose predicted parts lie
+    side by side from the start of the region, so that all bins are of one raster and the last ones may lie behind the
+    region. Windows are never moved: what leaves the chromosome is to be N.
+    """
+    span = predicted_span(grid, window)
+    return np.where(end - start <= span, centred_start(start, end, window), start - grid.crop + number * span)
+
+
+def window_starts(region: Interval, length: int, window: int, grid: Grid | None = None) -> np.ndarray:
+    """First bases (W,) int64 of all windows over a region, see `window_start`, and of bins `bin_window_start`."""
+    if grid is not None and grid.at == "bin":
+        numbers = np.arange(window_count(region.length, predicted_span(grid, window)), dtype=np.int64)
+        return bin_window_start(region.start, region.end, numbers, grid, window)
     numbers = range(int(window_count(region.length, window)))
     return np.array([window_start(region, length, window, number) for number in numbers], np.int64)
 

@@ -16,6 +16,7 @@ from jaxepi.task import Task
 SYSTEMS = {
     "basenji": "jaxepi.systems.basenji",
     "chromoformer": "jaxepi.systems.chromoformer",
+    "cs282a": "jaxepi.systems.cs282a",
     "deepcpg": "jaxepi.systems.deepcpg",
     "melody": "jaxepi.systems.melody",
 }

@@ -40,23 +40,25 @@ class Grid:
       bin: bp of one bin; 1 where values lie at bases.
       crop: bp at either end of the window that have no value.
       diagonal: pairs only: bins between the two of the nearest pair that has a value.
+      places: P where no window of sequence tells it, such as the bins of an embedding.
     """
 
     at: str
     bin: int = 1
     crop: int = 0
     diagonal: int = 0
+    places: int = 1
 
     def __post_init__(self) -> None:
-        if self.at not in PLACES or self.bin < 1 or self.crop < 0 or self.diagonal < 0:
+        if self.at not in PLACES or self.bin < 1 or self.crop < 0 or self.diagonal < 0 or self.places < 1:
             raise ValueError(
-                f"{self} is no grid: `at` is one of {', '.join(PLACES)}, bin at least 1, the rest 0 or more"
+                f"{self} is no grid: `at` is one of {', '.join(PLACES)}, bin and places at least 1, the rest 0 or more"
             )
 
     def values(self, window: int | None) -> int:
         """P for a window of so many bp (None for records without one)."""
         if self.at in ("site", "record") or window is None:
-            return 1
+            return 1 if window is not None else self.places
         count = (window - 2 * self.crop) // self.bin
         if self.at == "pair":
             count -= self.diagonal
@@ -78,6 +80,7 @@ class Options:
         seed: of the choice of positions and windows.
         unit: of predicted and measured values, for axes.
         system: whose words a report uses.
+        flat_ranks: whether Spearman is also given over the sampled values of all tracks as one.
     """
 
     region: str = "cpg"
@@ -89,6 +92,7 @@ class Options:
     seed: int = 0
     unit: str = ""
     system: str = ""
+    flat_ranks: bool = False
 
 
 class Task(abc.ABC):
@@ -109,6 +113,7 @@ class Task(abc.ABC):
       strand_pair: of each track the number of the one on the other strand; None: each is its own.
       options: what an evaluation keeps besides the sums, and the region that names its metrics.
       monitor: the validation metric that keep-best and early stopping watch unless the config names another.
+      trunks: parts of the model that are models of other systems: attribute -> system and the sizes asked for.
       parts: of several datasets in one run that go through heads of their own, the task of each, in their order; all
         are tasks of the same model. (): this task reads every dataset.
       idle: patterns of parameters, as `config.frozen` has them, that a batch of this task leaves as they are: no
@@ -129,6 +134,7 @@ class Task(abc.ABC):
     strand_pair: tuple[int, ...] | None = None
     options: Options = Options()
     monitor: str
+    trunks: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
     parts: tuple["Task", ...] = ()
     idle: tuple[str, ...] = ()
 
@@ -207,6 +213,10 @@ class Task(abc.ABC):
     def settled(self) -> dict[str, Any]:
         """The objective's fields with everything named that the dataset decided, for another dataset of the kind."""
         return dataclasses.asdict(self.objective)
+
+    def mend_gradient(self, gradient: Any) -> Any:
+        """The gradient of an update before it is clipped and used; traceable. Nothing is to be mended as a rule."""
+        return gradient
 
     def mirrored(self, values: jax.Array) -> jax.Array:
         """Values (B, P, K) of the reverse complement of some windows, as values of these windows, and back.

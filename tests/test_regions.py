@@ -15,6 +15,27 @@ def test_one_centred_window_or_tiles_that_end_with_the_region(region, starts):
     assert window_starts(as_interval("c:10-20"), 50, 100).tolist() == [0]
 
 
+@pytest.mark.parametrize(
+    ("region", "starts"),
+    [
+        ("c:100-110", [55]),  # centred
+        ("c:0-10", [-45]),  # never moved
+        ("c:40-121", [30, 110]),  # the predicted part has 80 bp: windows overlap by the crop on both sides
+        ("c:40-120", [30]),
+        ("c:0-240", [-10, 70, 150]),
+    ],
+)
+def test_predicted_parts_of_bins_lie_side_by_side(region, starts):
+    grid, interval = Grid("bin", bin=8, crop=10), as_interval(region)
+    found = window_starts(interval, 250, 100, grid)
+    assert found.tolist() == starts
+    places = positions_of(found, grid, 100)
+    if len(starts) > 1:
+        bins = places.ravel()
+        assert bins[0] == interval.start and (np.diff(bins) == 8).all() and bins[-1] + 8 >= interval.end
+    assert window_starts(interval, 250, 100, Grid("cpg")).min() >= 0
+
+
 def test_places_of_values():
     starts = np.array([100, 300])
     assert positions_of(starts, Grid("site"), 11).tolist() == [[105], [305]]

@@ -112,7 +112,7 @@ def predict_files(
                 "calls": store.calls,
                 "notes": plan.notes(),
             }
-            store.finish(_contigs(genome), summary, progress)
+            store.finish(contigs_of(genome), summary, progress)
         finally:
             store.close()
     return {"arguments": arguments, **summary}
@@ -130,10 +130,17 @@ def select_tracks(known: Sequence[str], wanted: Sequence[str] | None) -> list[in
     for name in wanted:
         fits = [k for k, track in enumerate(known) if track == name] or [k for k, t in enumerate(known) if name in t]
         if len(fits) != 1:
-            what = f"fits {', '.join(known[k] for k in fits)}" if fits else f"fits no track{did_you_mean(name, known)}"
-            raise JaxepiError(f"Track {name!r} {what}; name one of {', '.join(known)}.")
+            near = did_you_mean(name, known)
+            what = f"fits {_first([known[k] for k in fits])}" if fits else f"fits no track{near}"
+            raise JaxepiError(f"Track {name!r} {what}; name one of {_first(known)}.")
         chosen += fits
     return chosen
+
+
+def _first(names: Sequence[str], most: int = 40) -> str:
+    """Names for a sentence: of thousands the first ones."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _predict_all(
@@ -147,7 +154,7 @@ def _predict_all(
     progress: bool,
 ) -> None:
     """Batch after batch from where the store stands; the device works on one while the last one is written."""
-    index = {name: i for i, name in enumerate(_contigs(genome))}
+    index = {name: i for i, name in enumerate(contigs_of(genome))}
     batches = -(-len(plan) // size)
     start = store.batches
     done = plan[min(start * size, len(plan)) - 1].region if start else 0
@@ -214,7 +221,7 @@ def _prepare(genome: Genome, plan: Plan, size: int, batch: int, across_tiles: bo
     return windows, codes, table, [len(offsets) for offsets in found]
 
 
-def _contigs(genome: Genome) -> dict[str, int]:
+def contigs_of(genome: Genome) -> dict[str, int]:
     """Contig lengths by name, the order that readers of BigWig rely on."""
     return dict(sorted(genome.lengths.items()))
 

@@ -84,7 +84,7 @@ def evaluate(
     per_track, undefined = dict(summary.pop("per_track", {})), dict(summary.pop("undefined", {}))
     groups = summary.pop("groups", {})
     regions = options.regions or (options.region,) * len(tracks)
-    sampled = sampled_values(sample, regions, options.label_threshold, options.kendall)
+    sampled = sampled_values(sample, regions, options.label_threshold, options.kendall, options.flat_ranks)
     for part, add in zip((summary, per_track, undefined), sampled, strict=True):
         part.update(add)
     locate = locate or (lambda record: ("", 0))

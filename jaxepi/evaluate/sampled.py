@@ -15,7 +15,11 @@ Value = Callable[[np.ndarray, np.ndarray], float]
 
 
 def sampled_values(
-    sample: Sample, regions: Sequence[str], label_threshold: float | None = 0.5, kendall: Collection[int] = ()
+    sample: Sample,
+    regions: Sequence[str],
+    label_threshold: float | None = 0.5,
+    kendall: Collection[int] = (),
+    flat_ranks: bool = False,
 ) -> tuple[dict[str, float], dict[str, list[float]], dict[str, dict[int, str]]]:
     """Spearman, AUC and average precision of every track, and Kendall's tau-b of some.
 
@@ -24,6 +28,7 @@ def sampled_values(
         regions: of each track (K,), the middle of the names of its values.
         label_threshold: a target above it is positive; None: no AUC and no average precision.
         kendall: numbers of the tracks for which tau-b is given.
+        flat_ranks: Spearman over all values of the tracks of a region as one set, too.
 
     Returns:
         Additions to summary, per_track and undefined of an EvalResult; a value has K entries, NaN for the tracks of
@@ -53,6 +58,11 @@ def sampled_values(
             per_track[name] = column.tolist()
             if missing := [track for track in chosen if np.isnan(column[track])]:
                 undefined[name] = dict.fromkeys(missing, why)
+        if flat_ranks:
+            columns = [track for track, own in enumerate(regions) if own == region]
+            summary[f"spearman_{region}_flat"] = _of_values(
+                exact.spearman, sample.prediction[:, columns].ravel(), sample.target[:, columns].ravel()
+            )
     return summary, per_track, undefined
 
 
@@ -61,7 +71,11 @@ def _of_labels(function: Value, threshold: float) -> Value:
 
 
 def _of_track(function: Value, sample: Sample, track: int) -> float:
-    """NaN if a prediction is not finite."""
-    keep = ~np.isnan(sample.target[:, track])
-    prediction, target = sample.prediction[keep, track], sample.target[keep, track]
+    return _of_values(function, sample.prediction[:, track], sample.target[:, track])
+
+
+def _of_values(function: Value, prediction: np.ndarray, target: np.ndarray) -> float:
+    """Of the measured values (N,); NaN if a prediction is not finite."""
+    keep = ~np.isnan(target)
+    prediction, target = prediction[keep], target[keep]
     return function(prediction, target) if np.isfinite(prediction).all() else float("nan")

@@ -61,6 +61,24 @@ def conv1d(
     )
 
 
+def linear(width_in: int, width_out: int, *, bias: bool = True, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.Linear:
+    """x @ kernel + bias over the last axis, kernel (in, out), with torch's initialisation."""
+    return nnx.Linear(
+        width_in,
+        width_out,
+        use_bias=bias,
+        kernel_init=torch_kernel_init(),
+        bias_init=torch_bias_init(width_in),
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def layer_norm(width: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Over the last axis, with torch's epsilon and the variance in a second pass."""
+    return nnx.LayerNorm(width, epsilon=1e-5, use_fast_variance=False, dtype=dtype, rngs=rngs)
+
+
 class GroupNorm(nnx.Module):
     """GroupNorm with one group, then an elementwise activation: mean and variance over L and C of each sample.
 

@@ -37,6 +37,25 @@ def auc(score: np.ndarray, label: np.ndarray) -> float:
     return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
 
 
+def roc_curve(score: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates (points,) from (0, 0) to (1, 1), a point for each distinct score (N,).
+
+    Points within a straight line are left out, so that the curve of millions of scores stays small where it can. NaN
+    where there is one class only.
+    """
+    score, label = np.asarray(score), np.asarray(label, bool)
+    positive, negative = int(label.sum()), int((~label).sum())
+    if not positive or not negative:
+        return np.full(2, np.nan), np.full(2, np.nan)
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    true = np.append(0, np.cumsum(label[order])[last])
+    false = np.append(0, last + 1) - true
+    turns = np.diff(false[:-1]) * np.diff(true[1:]) != np.diff(true[:-1]) * np.diff(false[1:])
+    kept = np.concatenate([[True], turns, [True]])
+    return false[kept] / negative, true[kept] / positive
+
+
 def average_precision(score: np.ndarray, label: np.ndarray) -> float:
     """Average precision (step-wise: sum of precision times gain in recall, one threshold per distinct score)."""
     score, label = np.asarray(score), np.asarray(label, bool)

@@ -24,6 +24,7 @@ __all__ = [
     "PearsonSums",
     "merge_across_hosts",
     "merge_metrics",
+    "regression_metrics",
     "standard_metrics",
     "summarize",
 ]
@@ -55,6 +56,28 @@ def standard_metrics(
         f"{region}/histogram": Histogram.from_values(*values, bins=bins, label_inclusive=label_inclusive),
         f"{region}/calibration": Calibration.from_values(*values),
         f"{region}/density": Density.from_values(*values),
+    }
+
+
+def regression_metrics(
+    prediction: Array, target: Array, mask: Array | None = None, region: str = "bin"
+) -> dict[str, Metric]:
+    """All metrics of values without bounds and without classes, such as coverage, as `<region>/<kind>`.
+
+    Pearson, the errors with R2 = 1 - SS_residual / SS_total, and the two means. Only a handful of numbers a track, so
+    that thousands of tracks cost little; the evaluator draws their density from its sample, whose scale is then known.
+
+    Args:
+        prediction: (..., K), of any range.
+        target: (..., K) measured values; NaN allowed where masked out.
+        mask: broadcastable to (..., K), not 0 where the value counts.
+        region: what the mask selects, the middle of every name in `summarize`.
+    """
+    return {
+        f"{region}/pearson": PearsonSums.from_values(prediction, target, mask),
+        f"{region}/error": ErrorSums.from_values(prediction, target, mask),
+        f"{region}/prediction": MeanSums.from_values(prediction, mask, "mean_prediction"),
+        f"{region}/target": MeanSums.from_values(target, mask, "mean_target"),
     }
 
 

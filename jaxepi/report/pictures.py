@@ -55,6 +55,16 @@ def _render(figure: Figure) -> tuple[int, bytes]:
     return round(figure.get_size_inches()[0] * 100), buffer.getvalue()
 
 
+def save_figure(path: Path, figure: Figure) -> None:
+    """Writes a figure as PNG; the same numbers give the same bytes.
+
+    Raises:
+        JaxepiError: it cannot be written.
+    """
+    png = _render(figure)[1]
+    write_atomically(path, lambda file: file.write(png))
+
+
 def write_pictures(folder: Path, pictures: list[Picture]) -> None:
     """Writes the PNGs; figures of an earlier report that this one does not have are removed.
 

@@ -138,7 +138,7 @@ class Run:
         state, sources = self.steps.initial(), tuple(self.config.get("init_from", ()))
         if not sources:
             return state
-        params, rest = start_from(state.params, state.rest, sources, self.config.system)
+        params, rest = start_from(state.params, state.rest, sources, self.config.system, self.task.trunks)
         self.log.line(f"weights from {', '.join(sources)}")
         ema = None if state.ema is None else jax.tree.map(jax.numpy.copy, params)
         return dataclasses.replace(state, params=params, rest=rest, ema=ema)

@@ -114,6 +114,7 @@ def make_steps(
         objective = _objective(own, graphdef, mesh, frozen, frozen_statistics)
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         (loss, (terms, rest)), gradient = accumulated(objective, config.accumulate, state, batch, rng, shardings.params)
+        gradient = own.mend_gradient(gradient)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         if own.idle:

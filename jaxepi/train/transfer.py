@@ -66,22 +66,34 @@ def chosen(mask: Any, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda take, a, b: a if take else b, mask, yes, no)
 
 
-def start_from(params: Any, rest: Any, sources: Sequence[str], system: str) -> tuple[Any, Any]:
+def start_from(
+    params: Any,
+    rest: Any,
+    sources: Sequence[str],
+    system: str,
+    trunks: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+) -> tuple[Any, Any]:
     """Parameters and other state with weights taken from runs and released files.
 
     Args:
       params: of the new model; leaves keep their sharding.
       rest: normalisation statistics and the like.
-      sources: "PATH" takes every weight of that model, "PATH::pattern,pattern" those that fit.
+      sources: "PATH" takes every weight of that model, "PATH::pattern,pattern" those that fit. "trunk=PATH..." takes
+        those of a model that is the part `trunk` of the new one; patterns are then over its own paths.
       system: of released files.
+      trunks: parts that are models of other systems -> system and sizes, see `jaxepi.task.Task`.
 
     Raises:
       JaxepiError: a source that cannot be read, a pattern that fits none of its weights, or a weight that the new model
         does not have in that shape.
     """
     for source in sources:
-        name, _, patterns = source.partition(SEPARATOR)
-        taken = _weights(name, [pattern.strip() for pattern in patterns.split(",") if pattern.strip()], system)
+        part, _, own = source.partition("=")
+        inside = part in (trunks or {})
+        name, _, patterns = (own if inside else source).partition(SEPARATOR)
+        wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+        taken = _weights(name, wanted, *((trunks or {})[part] if inside else (system, {})))
+        taken = {f"{part}.{path}": weight for path, weight in taken.items()} if inside else taken
         lost = sorted(set(taken) - {*_paths(params), *_paths(rest)})
         if lost:
             raise JaxepiError(
@@ -113,13 +125,13 @@ def _placed(state: Any, taken: Mapping[str, np.ndarray], name: str) -> Any:
     return jax.tree_util.tree_map_with_path(place, state)
 
 
-def _weights(name: str, patterns: Sequence[str], system: str) -> dict[str, np.ndarray]:
+def _weights(name: str, patterns: Sequence[str], system: str, sizes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Weights of a run or a released file by path, those that fit a pattern."""
     path = Path(name)
     is_run = (path / "checkpoints").is_dir() or (path / "best").is_dir()
     if not path.exists():
         raise JaxepiError(f"config.init_from names {name}, but there is no run and no file of weights.")
-    model: nnx.Module = restore_model(path).model if is_run else load_released(path, system)[0]
+    model: nnx.Module = restore_model(path).model if is_run else load_released(path, system, **sizes)[0]
     weights = {key: np.asarray(jax.device_get(value.get_value())) for key, value in weights_of(model).items()}
     for pattern in patterns:
         if not fnmatch.filter(list(weights), pattern):

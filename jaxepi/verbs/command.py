@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
           JaxepiError: a value that is missing or does not fit.
         """
         try:
-            return self.parse_known_args(words)
+            return self.parse_known_args(_with_values(words))
         except argparse.ArgumentError as problem:
             option, text = problem.argument_name, problem.message
             if not text.startswith("is "):  # argparse's own words, not those of jaxepi.verbs.options
@@ -204,6 +204,18 @@ def _dashed(word: str) -> str:
     option, equals, value = word.partition("=")
     dashed = option.replace("_", "-")
     return dashed + equals + value if "_" in option and _owners(dashed) else word
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """`--shifts -1,0,1` as `--shifts=-1,0,1`: argparse takes only a single number for a value and no option."""
+    joined: list[str] = []
+    for word in words:
+        follows = bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1]
+        if follows and re.match(r"-\d", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _owners(option: str) -> list[str]:

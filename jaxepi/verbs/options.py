@@ -16,6 +16,15 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"is {text!r}, but a whole number was expected.") from None
 
 
+def whole_numbers(text: str) -> list[int]:
+    """A value of an option, such as -1,0,1."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        problem = f"is {text!r}, but whole numbers were expected, with commas between them."
+        raise argparse.ArgumentTypeError(problem) from None
+
+
 def number(text: str) -> float:
     """A value of an option, such as 0.1."""
     try:

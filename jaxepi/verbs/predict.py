@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ ABOUT = "Predicts regions of a genome, sequences, or the records of a dataset, w
 
 OVERLAPS = ("once", "repeat")
 AT_CPGS = ("cpg", "site")  # where the values of a prediction lie that are written as calls
+FORMATS = ("hdf5", "bigwig")
+DTYPES = ("float16", "float32")
+OF_SEQUENCE = ("fasta", "regions", "tracks")
+OF_BINS = ("site_length", "sum", "formats", "dtype", "rc", "shifts")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +35,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar=shared.braces(*OVERLAPS),
         help="how often a CpG is reported that two tiles of a region share (default: once)",
     )
+    group = parser.add_argument_group("a model of bins")
+    group.add_argument(
+        "--site-length", type=shared.whole_number, metavar="BP",
+        help="bp around the middle of each region to write (default: what is predicted, long regions tiled)",
+    )  # fmt: skip
+    group.add_argument("--sum", action="store_true", help="write the sum of each site instead of its bins")
+    group.add_argument(
+        "--formats", type=shared.some_of(*FORMATS), metavar=",".join(FORMATS),
+        help="files to write (default: both, of more than 200 tracks hdf5 alone)",
+    )  # fmt: skip
+    group.add_argument(
+        "--dtype", type=shared.one_of(*DTYPES), metavar=shared.braces(*DTYPES),
+        help="numbers to write (default: float16, of sums float32)",
+    )  # fmt: skip
+    group.add_argument("--rc", action="store_true", help="mean over both strands")
+    group.add_argument(
+        "--shifts", type=shared.whole_numbers, metavar="BP,...", help="mean over windows moved so far (default: 0)"
+    )
     group = parser.add_argument_group("a model that reads records of a dataset")
-    group.add_argument("--split", metavar="NAME", help="a split of the dataset (default: all)")
+    group.add_argument(
+        "--split", metavar="NAME", help="a split of the dataset (default: all); of bins, predictions beside targets"
+    )
     shared.add_out(parser, "predictions")
 
 
@@ -43,19 +68,35 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     from jaxepi.runs.source import load_predictor
 
     predictor = load_predictor(source, config, options.checkpoint)
+    if predictor.grid.at == "bin":
+        _predict_bins(predictor, options, config, out)
+        return
+    _leave_out(options, OF_BINS, f"{predictor.source} predicts no bins")
     if predictor.grid.at == "record":
         _predict_records(predictor, options, config, out)
     elif predictor.grid.at in AT_CPGS and predictor.task.sequence_alone:
         _predict_sequence(predictor, options, config, out)
     else:
         raise JaxepiError(
-            f"{source} does not predict CpGs from sequence alone, so there are no calls to write; impute serves runs "
-            "of single sites that read their neighbours."
+            f"{source} predicts neither bins nor CpGs from sequence alone, so there is nothing to write; impute serves "
+            "runs of single sites that read their neighbours."
         )
 
 
+def _leave_out(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Raises JaxepiError for the first of these options that was given."""
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise JaxepiError(f"{why}: leave out --{name.replace('_', '-')}.")
+
+
+def _batch_size(config: Any, default: int) -> int:
+    """Windows at a time."""
+    return config.eval_batch_size if config is not None else default
+
+
 def _predict_sequence(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:
-    """Regions of a genome, or sequences."""
+    """CpGs in regions of a genome, or in sequences."""
     from jaxepi.analysis.predict import predict_files
 
     if options.split is not None:
@@ -66,10 +107,45 @@ def _predict_sequence(predictor: Any, options: argparse.Namespace, config: Any, 
         out_dir=out,
         regions=options.regions,
         tracks=options.tracks,
-        batch_size=config.eval_batch_size if config is not None else 32,
+        batch_size=_batch_size(config, 32),
         overlap=options.overlap or "once",
     )
     print(f"{numbers['calls']:,} calls in {numbers['windows']:,} windows written to {out}", file=sys.stderr)
+
+
+def _predict_bins(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:
+    """Bins in regions of a genome, in sequences, or of the records of a split."""
+    from jaxepi.task import Views
+
+    _leave_out(options, ("overlap",), f"{predictor.source} predicts bins, not CpGs")
+    views = Views(options.rc, tuple(options.shifts or (0,)))
+    if options.split is not None:
+        from jaxepi.analysis.predict_split import predict_split_files
+        from jaxepi.runs.source import dataset_of
+
+        regional = [name for name in (*OF_SEQUENCE, *OF_BINS) if name not in ("rc", "shifts")]
+        _leave_out(options, regional, "--split predicts all tracks and bins of the records of a dataset")
+        dataset, batch_size = dataset_of(predictor, config)
+        numbers = predict_split_files(
+            predictor, dataset=dataset, split=options.split, out_dir=out, batch_size=batch_size, views=views
+        )
+    else:
+        from jaxepi.analysis.predict_bins import predict_bin_files
+
+        numbers = predict_bin_files(
+            predictor,
+            fasta=shared.required(options.fasta, "fasta", "genome.fa"),
+            out_dir=out,
+            regions=options.regions,
+            tracks=options.tracks,
+            site_length=options.site_length,
+            total=options.sum,
+            formats=options.formats,
+            dtype=options.dtype,
+            batch_size=_batch_size(config, 4),
+            views=views,
+        )
+    print(f"{numbers['windows']:,} windows of {numbers['tracks']:,} tracks written to {out}", file=sys.stderr)
 
 
 def _predict_records(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:
@@ -78,7 +154,7 @@ def _predict_records(predictor: Any, options: argparse.Namespace, config: Any, o
     from jaxepi.registry import capability
     from jaxepi.runs.source import dataset_of
 
-    for name in ("fasta", "regions", "tracks", "overlap"):
+    for name in (*OF_SEQUENCE, "overlap"):
         if getattr(options, name) is not None:
             raise JaxepiError(
                 f"{predictor.source} predicts the genes of a dataset: leave out --{name}, choose by --split."

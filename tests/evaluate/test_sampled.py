@@ -42,6 +42,14 @@ def test_each_value_is_that_of_scipy(sample):
     assert summary["sample_positions_statistics"] == 200 and summary["sample_complete_cpg"] == 0.0
 
 
+def test_ranks_of_all_tracks_as_one_are_given_where_they_are_asked_for(sample):
+    summary, _, _ = sampled_values(sample, REGIONS, None, flat_ranks=True)
+    pair = [array[:, [0, 2]][~np.isnan(sample.target[:, [0, 2]])] for array in (sample.prediction, sample.target)]
+    assert summary["spearman_cpg_flat"] == pytest.approx(stats.spearmanr(*pair)[0], abs=1e-12)
+    assert np.isnan(summary["spearman_statistics_flat"])  # a prediction is no number
+    assert "spearman_cpg_flat" not in sampled_values(sample, REGIONS)[0]
+
+
 def tau_b(x, y):
     """By its definition, pair by pair."""
     sign = np.sign(x[:, None].astype(float) - x) * np.sign(y[:, None].astype(float) - y)

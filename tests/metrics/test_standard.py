@@ -48,6 +48,44 @@ def test_names_carry_value_region_and_reduction():
     assert summary["undefined"] == {}
 
 
+def counts(seed=0, shape=(6, 40, 3)):
+    """Values of several decades, with a prediction that is right but for a factor."""
+    rng = np.random.default_rng(seed)
+    target = rng.gamma(0.3, np.array([1.0, 30.0, 900.0]), shape)
+    return 0.8 * target + rng.gamma(0.3, 5.0, shape), target, rng.random(shape) < 0.8
+
+
+def test_counts_have_errors_and_correlations_of_any_range_and_no_classes():
+    prediction, target, mask = counts()
+    summed = None
+    for row in range(0, 6, 2):
+        part = jax.jit(metrics.regression_metrics)(*(x[row : row + 2] for x in (prediction, target, mask)))
+        summed = metrics.merge_metrics(summed, {name: metric.to_host() for name, metric in part.items()})
+    found = metrics.summarize(summed)
+    for track in range(3):
+        p, t = (x[mask[..., track], track] for x in (prediction, target))
+        want = {
+            "pearson": np.corrcoef(p, t)[0, 1],
+            "r2": 1 - ((p - t) ** 2).sum() / ((t - t.mean()) ** 2).sum(),
+            "mse": ((p - t) ** 2).mean(),
+            "mean_prediction": p.mean(),
+            "mean_target": t.mean(),
+            "n_values": len(p),
+        }
+        for name, value in want.items():
+            assert found["per_track"][f"{name}_bin"][track] == pytest.approx(value, rel=1e-5), name
+    p, t = prediction[mask], target[mask]
+    assert found["pearson_bin_flat"] == pytest.approx(np.corrcoef(p, t)[0, 1], rel=1e-5)
+    assert found["r2_bin_flat"] == pytest.approx(1 - ((p - t) ** 2).sum() / ((t - t.mean()) ** 2).sum(), rel=1e-5)
+    assert not any(name.startswith(("auc", "accuracy", "ece")) for name in found)
+
+
+def test_metrics_of_counts_keep_a_few_numbers_a_track():
+    values = jax.ShapeDtypeStruct((4, 896, 5313), "float32")
+    sums = jax.eval_shape(metrics.regression_metrics, values, values, values)
+    assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(sums)) < 20 * 5313
+
+
 def test_tracks_without_value_are_left_out_and_counted():
     prediction, target, mask = values()
     mask[..., 1] = False

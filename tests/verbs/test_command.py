@@ -225,7 +225,7 @@ def test_a_model_of_single_sites_predicts_calls_unless_it_reads_neighbours(tmp_p
     (tmp_path / "x.fa").write_text(">a\n" + "A" * 500 + "CG" + "T" * 499 + "\n")
     words = ["predict", f"--weights={path}", f"--fasta={tmp_path / 'x.fa'}", f"--out={tmp_path / 'out'}"]
     if network == "FcAvg":
-        assert "does not predict CpGs from sequence alone" in sentence(words, capsys)
+        assert "predicts neither bins nor CpGs from sequence alone" in sentence(words, capsys)
         assert not (tmp_path / "out").exists()
     else:
         assert main(words) == 0
@@ -237,6 +237,56 @@ def test_a_model_of_sequence_needs_a_fasta_and_has_no_contacts(melody, tmp_path,
     source = [f"--weights={melody}", f"--out={tmp_path / 'x'}"]
     assert "--fasta is needed here, such as --fasta genome.fa" in sentence(["predict", *source], capsys)
     assert "leave out --split" in sentence(["predict", *source, "--fasta=x.fa", "--split=test"], capsys)
+    assert "predicts no bins: leave out --site-length" in sentence(["predict", *source, "--site-length=9"], capsys)
     assert "no run with checkpoints: leave out --ch" in sentence(["predict", *source, "--checkpoint=best"], capsys)
     assert "has no attention; " in sentence(["attention", *source], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """The predictor that every --weights of a test gives."""
+    from toys.binned import counts_predictor
+
+    from jaxepi.runs import source
+
+    predictor = counts_predictor()
+    monkeypatch.setattr(source, "load_predictor", lambda *asked: predictor)
+    return predictor
+
+
+def test_a_model_of_bins_gets_its_options(counts, tmp_path, capsys, monkeypatch):
+    from jaxepi.analysis import predict_bins
+
+    (tmp_path / "g.fa").write_text(">a\n" + "ACGT" * 100 + "\n")
+    (tmp_path / "r.bed").write_text("a 100 110\na 0 400\n")
+    words = ["predict", "--weights=x", f"--out={tmp_path / 'out'}", f"--fasta={tmp_path / 'g.fa'}"]
+    words += [f"--regions={tmp_path / 'r.bed'}", "--site_length", "40", "--sum", "--shifts", "-1,0,1", "--rc"]
+    words += ["--tracks=track-2,track-0", "--formats=hdf5", "--dtype=float16"]
+    given, write = [], predict_bins.predict_bin_files
+    monkeypatch.setattr(predict_bins, "predict_bin_files", lambda *a, **k: given.append(k) or write(*a, **k))
+    assert main(words) == 0
+    assert "2 windows of 2 tracks written to" in capsys.readouterr().err
+    (options,) = given
+    assert (options["site_length"], options["total"], options["formats"]) == (40, True, ["hdf5"])
+    assert options["views"].shifts == (-1, 0, 1) and options["views"].reverse_complement
+    assert (options["tracks"], options["dtype"], options["batch_size"]) == (["track-2", "track-0"], "float16", 4)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predict.h5", "predict.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--overlap=once"], "predicts bins, not CpGs: leave out --overlap"),
+        ([], "--fasta is needed here, such as --fasta genome.fa"),
+        (["--split=test", "--site-length=20"], "of the records of a dataset: leave out --site-length"),
+        (["--split=test", "--fasta=x"], "of the records of a dataset: leave out --fasta"),
+        (["--split=test"], "--config is needed here, the experiment whose dataset counts is to read"),
+        (["--shifts=1,b"], "--shifts is '1,b', but whole numbers were expected, with commas between them"),
+        (["--shifts", "-999", "--fasta=x"], "shifts has -999 bp, but the window of counts has only 200 bp"),
+        (["--formats=h5"], "--formats is 'h5' (did you mean 'hdf5'?); it must be hdf5 or bigwig"),
+    ],
+)
+def test_what_a_model_of_bins_cannot_do_is_one_sentence(counts, tmp_path, capsys, words, text):
+    assert text in sentence(["predict", "--weights=x", f"--out={tmp_path / 'out'}", *words], capsys)
     assert not list(tmp_path.iterdir())

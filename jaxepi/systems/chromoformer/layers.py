@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi.layers.torch_like import Kept, torch_bias_init, torch_kernel_init
+from jaxepi.layers.torch_like import Kept, layer_norm, linear
 
 MASKED_SCORE = -1e9  # takes the place of a masked score
 
@@ -65,28 +65,12 @@ def masked_softmax(scores: jax.Array, mask: jax.Array, empty_rows: str) -> jax.A
     return jnp.where(mask.all(axis=-1, keepdims=True), 0.0, weights) if empty_rows == "zero" else weights
 
 
-def linear(width_in: int, width_out: int, *, bias: bool = False, dtype: Any, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(
-        width_in,
-        width_out,
-        use_bias=bias,
-        kernel_init=torch_kernel_init(),
-        bias_init=torch_bias_init(width_in),
-        dtype=dtype,
-        rngs=rngs,
-    )
-
-
-def layer_norm(width: int, *, dtype: Any, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(width, epsilon=1e-5, use_fast_variance=False, dtype=dtype, rngs=rngs)
-
-
 class FeedForward(nnx.Module):
     """Two linear layers with a ReLU between, added to the input and normalised."""
 
     def __init__(self, width: int, hidden: int, *, dtype: Any, rngs: nnx.Rngs) -> None:
-        self.expand = linear(width, hidden, bias=True, dtype=dtype, rngs=rngs)
-        self.contract = linear(hidden, width, bias=True, dtype=dtype, rngs=rngs)
+        self.expand = linear(width, hidden, dtype=dtype, rngs=rngs)
+        self.contract = linear(hidden, width, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -117,8 +101,10 @@ class AttentionLayer(nnx.Module):
         self.heads, self.size, self.empty_rows, self.dtype = heads, inner // heads, empty_rows, dtype
         size = heads * self.size
         self.place = {part: (p, i * size) for p, names in enumerate(parts) for i, part in enumerate(names)}
-        self.projections = nnx.List([linear(width, len(names) * size, dtype=dtype, rngs=rngs) for names in parts])
-        self.out = linear(size, width, bias=True, dtype=dtype, rngs=rngs)
+        self.projections = nnx.List(
+            [linear(width, len(names) * size, bias=False, dtype=dtype, rngs=rngs) for names in parts]
+        )
+        self.out = linear(size, width, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width, dtype=dtype, rngs=rngs)
         self.feed_forward = FeedForward(width, hidden, dtype=dtype, rngs=rngs)
         # The original has this weight in every layer, but reads it only where there is a bias.

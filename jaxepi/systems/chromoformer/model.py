@@ -25,8 +25,8 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.layers.torch_like import Kept
-from jaxepi.systems.chromoformer.layers import AttentionLayer, Stream, linear, sinusoid
+from jaxepi.layers.torch_like import Kept, linear
+from jaxepi.systems.chromoformer.layers import AttentionLayer, Stream, sinusoid
 
 INPUTS = (
     *("promoter_feats", "promoter_pad_masks", "pcre_feats", "pcre_pad_masks"),
@@ -114,7 +114,7 @@ class Embedding(nnx.Module):
 
     def __init__(self, config: ChromoformerConfig, *, rngs: nnx.Rngs, **options: Any) -> None:
         c, self.full = config, config.full_evaluation
-        self.project = linear(c.marks, c.width, dtype=options["dtype"], rngs=rngs)
+        self.project = linear(c.marks, c.width, bias=False, dtype=options["dtype"], rngs=rngs)
         self.transformer = Transformer(
             c.embedding_layers,
             c.width,
@@ -146,8 +146,8 @@ class Pairwise(nnx.Module):
     def __init__(self, config: ChromoformerConfig, *, rngs: nnx.Rngs, **options: Any) -> None:
         c, dtype = config, options["dtype"]
         self.full = c.full_evaluation
-        self.project_promoter = linear(c.width, c.width, dtype=dtype, rngs=rngs)
-        self.project_pcre = linear(c.marks, c.width, dtype=dtype, rngs=rngs)
+        self.project_promoter = linear(c.width, c.width, bias=False, dtype=dtype, rngs=rngs)
+        self.project_pcre = linear(c.marks, c.width, bias=False, dtype=dtype, rngs=rngs)
         sizes = (c.width, c.pairwise_heads, c.width, c.pairwise_hidden, [("query",), ("key", "value")])
         self.layers = nnx.List([AttentionLayer(*sizes, rngs=rngs, **options) for _ in range(c.pairwise_layers)])
         self.kept_scale, self.kept_bias = Kept(jnp.ones(c.width, jnp.float32)), Kept(jnp.zeros(c.width, jnp.float32))
@@ -212,8 +212,8 @@ class Chromoformer(nnx.Module):
         self.embedding = nnx.List([Embedding(c, rngs=rngs, **options) for _ in c.bin_sizes])
         self.pairwise = nnx.List([Pairwise(c, rngs=rngs, **options) for _ in c.bin_sizes])
         self.regulation = nnx.List([Regulation(c, rngs=rngs, **options) for _ in c.bin_sizes])
-        self.head_hidden = linear(len(c.bin_sizes) * c.width, c.head_width, bias=True, dtype=dtype, rngs=rngs)
-        self.head_out = linear(c.head_width, c.outputs, bias=True, dtype=dtype, rngs=rngs)
+        self.head_hidden = linear(len(c.bin_sizes) * c.width, c.head_width, dtype=dtype, rngs=rngs)
+        self.head_out = linear(c.head_width, c.outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, inputs: Mapping[str, Any], *, intermediates: bool = False) -> ChromoformerOutputs:
         """Outputs (B, outputs) of a batch of genes.

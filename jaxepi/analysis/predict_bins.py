@@ -1,0 +1,270 @@
+"""Predicted bins of a BED's regions, or of a FASTA's records, as HDF5 and BigWigs: streamed and resumable.
+
+Coordinates and HDF5 file follow Basenji's own basenji_predict_bed.py. Letters: B windows of a batch, L base pairs, N
+sites, M bins of a site, K tracks that are written.
+"""
+
+import dataclasses
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxepi import __version__
+from jaxepi.analysis.bin_bigwigs import write_bin_bigwigs
+from jaxepi.analysis.bin_plan import BinPlan
+from jaxepi.analysis.bin_values import as_kind, check_finite, notes_of, short_list
+from jaxepi.analysis.predict import contigs_of, file_digest, genome_identity, select_tracks
+from jaxepi.analysis.tiles import read_bed
+from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.fasta import Genome
+from jaxepi.genome.intervals import Intervals
+from jaxepi.predictor import Predictor
+from jaxepi.storage.job import file_names, finished, require_h5py, write_errors
+from jaxepi.storage.row_store import RowArray, RowStore, texts
+from jaxepi.storage.write_behind import WriteBehind
+from jaxepi.task import Views
+
+FORMATS = ("hdf5", "bigwig")
+DTYPES = {"float16": np.float16, "float32": np.float32}
+MANY_TRACKS = 200  # with more, BigWigs are only made if they are asked for
+SUMMARY = "predict.json"
+AHEAD = 2  # batches that are read ahead
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What is written of the predicted bins.
+
+    Attributes:
+      tracks: numbers of the K outputs of the model; names: of these.
+      formats: of `FORMATS`.
+      dtype: of the numbers.
+      total: the sum of a site instead of its bins.
+    """
+
+    tracks: Sequence[int]
+    names: Sequence[str]
+    formats: Sequence[str]
+    dtype: type[np.generic]
+    total: bool
+
+    @property
+    def file(self) -> str:
+        """Where the numbers are kept; without HDF5 only until the BigWigs are there."""
+        return "predict.h5" if "hdf5" in self.formats else "predict.raw"
+
+
+def predict_bin_files(
+    predictor: Predictor,
+    *,
+    fasta: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str],
+    regions: str | os.PathLike[str] | None = None,
+    tracks: Sequence[str] | None = None,
+    site_length: int | None = None,
+    total: bool = False,
+    formats: Sequence[str] | None = None,
+    dtype: str | None = None,
+    batch_size: int = 4,
+    views: Views | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Writes `out_dir` with `predict.h5`, `bigwig/<track>.bw` and `predict.json`; all of it or nothing.
+
+    `predict.h5` holds `preds` (N, M, K), or sums (N, K), and of every site `chrom`, `start`, `end` and `region` (N,),
+    the number of the region that it serves; and `tracks` (K,). Memory does not grow with the job. A job that was
+    killed goes on when the same call is made again and gives the same bytes; a finished one is not repeated.
+
+    Args:
+      predictor: from `jaxepi.load`, of a model of bins.
+      fasta: the genome, or without `regions` the sequences themselves, one window on the middle of each.
+      out_dir: a folder that does not exist yet.
+      regions: BED; None predicts the records of `fasta`.
+      tracks: names, or parts of names that only one track has; None for all.
+      site_length: bp around the middle of each region that are written, see `BinPlan`; None for all that is predicted.
+      total: write the sum of each site instead of its bins.
+      formats: of "hdf5" and "bigwig"; None for both, with more than 200 tracks HDF5 alone.
+      dtype: "float16" or "float32"; None for float16, of sums float32.
+      batch_size: windows at a time.
+      views: shifts and strands over whose predictions a mean is taken; None for the windows as they are.
+      progress: show a progress line, and notes.
+
+    Returns: the content of `predict.json`.
+
+    Raises:
+      JaxepiError: unreadable or unfitting input, told before any work; or the disk is full.
+    """
+    if predictor.grid.at != "bin" or not predictor.task.sequence_alone:
+        raise JaxepiError(f"{predictor.source} does not predict bins from sequence alone.")
+    if batch_size < 1:
+        raise JaxepiError(f"batch_size is {batch_size} and must be at least 1.")
+    views = views or Views()
+    views.check(predictor.task, predictor.source)
+    content = _content(predictor.tracks, tracks, formats, dtype, total)
+    genome = Genome(fasta)
+    plan = _plan(predictor, genome, regions, site_length)
+    arguments = {
+        "model": predictor.digest(),
+        "window": predictor.window,
+        "tracks": short_list(content.names),
+        "regions": None if regions is None else file_digest(Path(regions)),
+        "fasta": genome_identity(genome),
+        "site_length": plan.bin * plan.bins,
+        "sum": total,
+        "dtype": np.dtype(content.dtype).name,
+        "batch_size": predictor.rows(batch_size),
+        "outputs": list(content.formats),
+        "rc": views.reverse_complement,
+        "shifts": list(views.shifts),
+    }
+    out = Path(out_dir).absolute()
+    if (done := finished(out, SUMMARY, arguments, "prediction")) is not None:
+        return done
+    notes = plan.notes()
+    if formats is None and "bigwig" not in content.formats:
+        notes.append(f"no BigWigs of {len(content.names):,} tracks; --tracks or --formats bigwig asks for them")
+    for note in notes if progress else []:
+        print(f"note: {note}", file=sys.stderr)
+    with write_errors(out), RowStore(out, arguments, {content.file: _array(plan, content)}) as store:
+        _predict_all(predictor, genome, plan, content, store, arguments["batch_size"], views, progress)
+        if "bigwig" in content.formats:
+            _write_bigwigs(store, plan, content, contigs_of(genome), progress)
+        summary = {
+            "jaxepi_version": __version__,
+            "source": predictor.source,
+            "regions": int(plan.region[-1]) + 1,
+            "windows": len(plan),
+            "tracks": len(content.names),
+            "notes": [*notes, *notes_of(store.state)],
+        }
+        store.publish(SUMMARY, summary)
+    return {"arguments": arguments, **summary}
+
+
+def _content(
+    known: Sequence[str], tracks: Sequence[str] | None, formats: Sequence[str] | None, dtype: str | None, total: bool
+) -> Content:
+    """What is asked for.
+
+    Raises:
+      JaxepiError: an unknown track, format or type of numbers, no format, or HDF5 without h5py.
+    """
+    chosen = select_tracks(known, tracks)
+    few = tracks is not None or len(chosen) <= MANY_TRACKS
+    wanted = (FORMATS if few else FORMATS[:1]) if formats is None else formats
+    for name in wanted:
+        if name not in FORMATS:
+            raise JaxepiError(f"A format is {name!r}{did_you_mean(name, FORMATS)}, but must be one of {FORMATS}.")
+    if not wanted:
+        raise JaxepiError("formats is empty, but hdf5 or bigwig must be wanted.")
+    if "hdf5" in wanted:
+        require_h5py(", or leave it out with --formats bigwig")
+    kind = dtype or ("float32" if total else "float16")
+    if kind not in DTYPES:
+        raise JaxepiError(f"dtype is {kind!r}{did_you_mean(kind, DTYPES)}, but must be one of {list(DTYPES)}.")
+    ordered = [name for name in FORMATS if name in wanted]
+    return Content(chosen, [known[k] for k in chosen], ordered, DTYPES[kind], total)
+
+
+def _plan(
+    predictor: Predictor, genome: Genome, regions: str | os.PathLike[str] | None, site_length: int | None
+) -> BinPlan:
+    """Windows over the regions of a BED, or on the middle of each record of a FASTA."""
+    if regions is not None:
+        intervals = read_bed(regions, genome)
+    else:
+        intervals = Intervals.of((name, 0, length) for name, length in genome.lengths.items())
+    sizes = (predictor.grid, predictor.window, site_length)
+    return BinPlan(intervals, genome.lengths, *sizes, tiled=regions is not None)
+
+
+def _array(plan: BinPlan, content: Content) -> RowArray:
+    start, end = plan.sites
+    beside = {"chrom": texts(plan.chrom), "start": start, "end": end, "region": plan.region}
+    shape = (len(content.names),) if content.total else (plan.bins, len(content.names))
+    beside["tracks"] = texts(content.names)
+    return RowArray("preds", (len(plan), *shape), content.dtype, beside, {"bin": plan.bin})
+
+
+def _predict_all(
+    predictor: Predictor,
+    genome: Genome,
+    plan: BinPlan,
+    content: Content,
+    store: RowStore,
+    size: int,
+    views: Views,
+    progress: bool,
+) -> None:
+    """Batch after batch from where the store stands: read ahead by one thread, written by another."""
+    whole = len(content.tracks) == len(predictor.tracks)
+    columns = None if whole else tuple(content.tracks)
+
+    def sites_of(values: jax.Array) -> tuple[jax.Array, ...]:
+        return _sites_of(values, plan.first, plan.bins, columns, content.total, content.dtype)
+
+    def write(low: int, made: tuple[jax.Array, ...]) -> None:
+        rows = min(size, len(plan) - low)
+        sites, finite, beyond = (np.asarray(array)[:rows] for array in made)
+        check_finite(finite, lambda row: f"{plan.chrom[low + row]}:{plan.start[low + row]}")
+        store.append({content.file: sites}, beyond=beyond.sum())
+        bar.update(rows)
+
+    bar = tqdm(total=len(plan), initial=store.rows, unit="window", disable=not progress, desc="predict")
+    with bar, WriteBehind() as behind:
+        for low, codes in _read_ahead(genome, plan, range(store.rows, len(plan), size), size):
+            behind.submit(functools.partial(write, low, sites_of(predictor.begin(codes, views))))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
+def _sites_of(
+    values: jax.Array, first: int, bins: int, columns: tuple[int, ...] | None, total: bool, dtype: type[np.generic]
+) -> tuple[jax.Array, ...]:
+    """Sites (B, M, K), or sums (B, K), of values (B, T, all tracks): what is not written stays on the device."""
+    sites = values[:, first : first + bins]
+    sites = sites if columns is None else sites[:, :, np.array(columns)]
+    return as_kind(sites.sum(axis=1) if total else sites, dtype)
+
+
+def _read_ahead(genome: Genome, plan: BinPlan, lows: Sequence[int], size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """First window and codes (size, L) uint8 of every batch, read by one thread; the last batch is filled up."""
+
+    def read(low: int) -> np.ndarray:
+        rows = np.minimum(np.arange(low, low + size), len(plan) - 1)
+        places = [(str(plan.chrom[row]), int(plan.start[row])) for row in rows]
+        return np.stack([genome.codes(chrom, start, start + plan.window, pad=True) for chrom, start in places])
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = [reader.submit(read, low) for low in lows[:AHEAD]]
+        for number, low in enumerate(lows):
+            codes = ahead.pop(0).result()
+            if number + AHEAD < len(lows):
+                ahead.append(reader.submit(read, lows[number + AHEAD]))
+            yield low, codes
+
+
+def _write_bigwigs(
+    store: RowStore, plan: BinPlan, content: Content, contigs: Mapping[str, int], progress: bool
+) -> None:
+    """One BigWig a track from the rows that are there; a sum is one bin as long as its site."""
+    store.sync()
+    folder = store.partial / "bigwig"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    values, width = store.files[content.file].view(), plan.bin
+    if content.total:
+        values, width = values[:, None], plan.bin * plan.bins
+    paths = [folder / f"{name}.bw" for name in file_names(content.names)]
+    try:
+        write_bin_bigwigs(paths, contigs, plan.chrom, plan.sites[0], width, values, progress)
+    except RuntimeError as problem:  # pyBigWig's only word for a full disk
+        raise OSError(f"BigWig: {problem}") from problem
