@@ -60,7 +60,7 @@ def _coverage(shown: BrowserWindow, position: np.ndarray, tracks: list[str], wid
             ax.stairs(drawn, edges, fill=True, color=color, lw=0)
             tidy(ax)
             ax.set_ylim(low, 1.05 * top)
-            ax.set_yticks([top], [f"{top:.3g}" if color == INK else ""])
+            ax.set_yticks([top], [_short(top) if color == INK else ""])
             ax.tick_params(axis="y", labelsize=6.5)
             ax.axhline(0, color=GREY, lw=0.5)
             ax.spines[["left", "bottom"]].set_visible(False)
@@ -72,6 +72,10 @@ def _coverage(shown: BrowserWindow, position: np.ndarray, tracks: list[str], wid
     rows[0].set_xlim(edges[0], edges[-1])
     _write_place(rows[0], rows[-1], shown, int(edges[-1]) - 1)
     return figure
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _lines(position: np.ndarray, prediction: np.ndarray, target: np.ndarray, tracks: list[str]) -> Figure:

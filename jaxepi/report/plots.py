@@ -170,6 +170,8 @@ def draw_bars(ax: Axes, values: np.ndarray, best: np.ndarray, names: list[str] |
     if low < base:
         ax.axvline(base, color=INK, lw=0.6)
     ax.set_xlim(low, high + 0.04 * (high - low))
+    if low < 0:
+        ax.locator_params(axis="x", nbins=5)
     ax.set_xticks([tick for tick in ax.get_xticks() if low <= tick <= high])
     ax.set_yticks(at, names if names is not None else [""] * len(at))
     ax.tick_params(axis="y", length=0)
