@@ -90,7 +90,9 @@ def saved_for_backward_mb(workload: Workload) -> float:
     def backward(params: Any, rest: Any, batch: Any) -> Any:
         def loss(params: Any) -> jax.Array:
             inputs, targets = task.prepare(batch, jax.random.key(0), train=True)
-            return task.loss(task.apply(nnx.merge(graph, params, rest), inputs), targets)[0]
+            model = nnx.merge(graph, params, rest, copy=True)  # layers may write statistics
+            model.train()
+            return task.loss(task.apply(model, inputs), targets)[0]
 
         return jax.vjp(loss, params)[1]
 

@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="folder made by data_prep; default: a made-up batch")
     parser.add_argument("--window", type=int, default=10_000, help="made-up batch: bp")
     parser.add_argument("--tracks", type=int, default=39, help="made-up batch: tracks")
+    parser.add_argument(
+        "--made", action="append", default=[], metavar="NAME=NUMBER", help="made-up batch: what its system's toy takes"
+    )
     parser.add_argument("--compare", choices=["torch"], help="run the same in PyTorch, step by step in turn")
 
 
@@ -62,6 +65,11 @@ def make_workload(arguments: argparse.Namespace) -> Workload:
         system = get_system(config.system)
         known = inspect.signature(system.toy).parameters
         wanted = {"window": arguments.window, "tracks": arguments.tracks}
+        for text in getattr(arguments, "made", ()):
+            name, _, number = text.partition("=")
+            if name not in known:
+                raise JaxepiError(f"--made {text}: the toy of {config.system} takes {', '.join(list(known)[2:])}.")
+            wanted[name] = int(number)
         made = system.toy(0, size, **{name: value for name, value in wanted.items() if name in known})
         manifest, records = made.manifest, made.records
     task = make_task(config, manifest)

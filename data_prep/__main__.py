@@ -16,8 +16,12 @@ COMMANDS = {
         "data_prep.chromoformer.command",
         "histone marks, contacts and expression to genes for Chromoformer",
     ),
+    "coverage": ("data_prep.coverage.command", "FASTA + coverage tracks to binned windows for Basenji and its kin"),
+    "coverage-align": ("data_prep.coverage.alignment", "a split of two genomes that keeps aligned regions together"),
+    "coverage-export": ("data_prep.coverage.export", "a dataset of coverage as the original Basenji's own folder"),
     "melody-sample": ("data_prep.melody.sample", "a small synthetic genome with methylation tracks"),
     "deepcpg-sample": ("data_prep.deepcpg.sample", "a synthetic genome with methylation states of single cells"),
+    "coverage-sample": ("data_prep.coverage.sample", "a small synthetic genome with coverage tracks of several kinds"),
     "chromoformer-sample": ("data_prep.chromoformer.sample", "a synthetic genome whose contacts drive expression"),
 }
 

@@ -30,7 +30,7 @@ from jaxepi.system import System
 from jaxepi.task import Grid, Task, Views, featured, mean_over, part_of, predicted
 from jaxepi.windows import centred
 
-OPTIONS = ("batch_size", "pad", "progress")  # of `predict` and `features`, for any model
+OPTIONS = ("batch_size", "pad", "progress", "rc", "shifts")  # of `predict`, and but for the last two of `features`
 PATIENCE = 2.0  # seconds before a progress line appears
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}  # as given -> as models call it
 
@@ -87,16 +87,17 @@ class Predictor(PlacedModel):
             raise JaxepiError(f"The names of tracks are {_short(self.tracks)}, but texts were expected.")
         self._programs: dict[Any, Callable[..., Any]] = {}
 
-        def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
-            return task.values(task.apply(model, task.expand(accepted))).astype(jnp.float32)
+        @functools.cache
+        def values_over(views: Views) -> Callable[..., jax.Array]:
+            return lambda model, accepted: mean_over(model, task, task.expand(accepted), views).astype(jnp.float32)
 
         def features(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
             return task.features(model, task.expand(accepted)).astype(jnp.float32)
 
         def at(model: nnx.Module, accepted: dict[str, Any], offsets: jax.Array) -> jax.Array:
-            return jnp.take_along_axis(values(model, accepted), offsets[:, :, None], axis=1)
+            return jnp.take_along_axis(values_over(Views())(model, accepted), offsets[:, :, None], axis=1)
 
-        self._value_function, self._feature_function = values, features
+        self._value_function, self._feature_function = values_over, features
         self._at = self.compiled(at)
 
     def __repr__(self) -> str:
@@ -118,8 +119,9 @@ class Predictor(PlacedModel):
         return self.task.window
 
     def predict(
-        self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None, **further: Any
-    ) -> np.ndarray:
+        self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None,
+        rc: bool = False, shifts: Sequence[int] = (0,), **further: Any,
+    ) -> np.ndarray:  # fmt: skip
         """Predictions (B, P, K) float32.
 
         Args:
@@ -129,12 +131,16 @@ class Predictor(PlacedModel):
           batch_size: rows that go through the model at once.
           pad: "N" for sequences of any length: the centre of longer ones is taken, N put around shorter ones.
           progress: show a progress line; None: on a terminal, for work of more than two seconds.
+          rc: take the mean with the prediction of the reverse complement, its places and strands turned back.
+          shifts: bp to move each window to the right by, of which the mean is taken; values are not moved back.
           **further: more inputs, by the names in `task.further`.
 
         Raises:
           JaxepiError: it is not what the model reads.
         """
-        return self._each(self._value_function, predicted, x, batch_size, pad, progress, further)
+        views = Views(rc, tuple(shifts) if isinstance(shifts, Iterable) else (shifts,))
+        views.check(self.task, self.source)
+        return self._each(self._value_function(views), _read_over(views), x, batch_size, pad, progress, further)
 
     def features(
         self, x: Any = None, batch_size: int = 32, pad: str | None = None, progress: bool | None = None, **further: Any
@@ -322,7 +328,6 @@ def load(
     device: Any = None,
     dtype: str | None = None,
     task: Mapping[str, Any] | None = None,
-    head: int | None = None,
     **sizes: Any,
 ) -> Predictor:
     """A trained run, a released file or a mapping of original tensors, ready to predict.
@@ -339,9 +344,8 @@ def load(
       device: "cpu", "gpu" or another backend of JAX, or one of its devices; otherwise every default device.
       dtype: to compute in, "float32" or "bfloat16" ("bf16"); otherwise as in training, for a released file float32.
       task: how a released model reads records, the fields of `config.task`; otherwise as its original does.
-      head: of a run on several datasets with heads of their own, the number of the dataset whose head predicts, in the
-        order of `config.dataset.paths` (None: 0); a released file of a system whose models have heads takes it, too.
-      **sizes: fields of the model's config, for a released file only.
+      **sizes: fields of the model's config, for a released file only; and `head`, of a run on several datasets with
+        heads of their own the number of the dataset whose head predicts, in the order of `config.dataset.paths`.
 
     Raises:
       JaxepiError: nothing there, not readable, not safe, or tensors that do not fit.
@@ -354,6 +358,7 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise JaxepiError(f"dtype is {dtype!r}{did_you_mean(str(dtype), DTYPES)}, but must be one of {list(DTYPES)}.")
     if path is not None and path.is_dir():
+        head = sizes.pop("head", None)
         given = [name for name, value in (("system", system), ("task", task)) if value is not None]
         if given or sizes:
             raise JaxepiError(f"{source} is a run, which knows its sizes: leave out {', '.join([*given, *sizes])}.")
@@ -366,7 +371,6 @@ def load(
         if which is not None:
             raise JaxepiError(f"which={which!r} chooses a checkpoint of a run, but {source} is a file of weights.")
         sizes |= {} if dtype is None else {"dtype": DTYPES[dtype]}
-        sizes |= {} if head is None else {"head": head}
         model, found, content = load_released(source, system, window, **sizes)
         if "window" in content.unsure:  # the bare model computes with any that fits, a prediction depends on it
             raise JaxepiError(content.unsure["window"])
@@ -405,6 +409,12 @@ def _with_window(system: System, model: nnx.Module, task: Task, window: int, sou
     if sizes.get("window", window) != window:
         raise JaxepiError(f"{source} takes windows of {sizes['window']} bp: leave out window={window}.")
     return task_of(system, sizes, task.settled(), {**task.manifest, "window": int(window)}, task.chosen)
+
+
+@functools.cache
+def _read_over(views: Views) -> Read:
+    """`predicted` over these views; the same function for the same views, so that it is compiled once."""
+    return functools.partial(predicted, views=views)
 
 
 def _on_host(records: Sequence[Record], result: Any) -> tuple[list[Record], Any]:

@@ -307,8 +307,8 @@ def mean_over(model: nnx.Module, task: Task, inputs: Batch, views: Views) -> jax
     def add(total: jax.Array, view: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         return total + one(view), None
 
-    first, rest = (reverses[0], shifts[0]), (reverses[1:], shifts[1:])
-    return jax.lax.scan(add, one(first), rest)[0] / len(pairs)
+    made = jax.eval_shape(one, (reverses[0], shifts[0]))
+    return jax.lax.scan(add, jnp.zeros(made.shape, made.dtype), (reverses, shifts))[0] / len(pairs)
 
 
 def predicted(model: nnx.Module, task: Task, batch: Batch, views: Views = Views()) -> jax.Array:

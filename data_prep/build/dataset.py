@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ class Built:
     path: Path
     manifest: dict[str, Any]
     written: bool
+
+
+# Writes all records of a recipe below a folder: (recipe, its blocks, folder, execution) -> folder of the dataset, and
+# shards and counts of each split.
+Writer = Callable[[Recipe, dict[str, list[Block]], Path, Execution], tuple[Path, dict[str, int], dict[str, Tally]]]
 
 
 def describe_inputs(inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -128,6 +133,7 @@ def build(
     arguments: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
     execution: Execution = Execution(),
+    write: Writer | None = None,
 ) -> Built:
     """Makes the records of a recipe and puts the dataset at `out`, whole or not at all.
 
@@ -137,6 +143,7 @@ def build(
         arguments: what decides the content, for the manifest; the same arguments and inputs give the same dataset.
         inputs: from `describe_inputs`.
         execution: how to run.
+        write: writes another layout than that of TFDS.
 
     Raises:
         JaxepiError: on wrong input, a full disk, or without TensorFlow; nothing is left at `out`.
@@ -145,8 +152,9 @@ def build(
     started = time.monotonic()
     with BuildFolder(out) as place:
         try:
-            folder, shards, tallies = _write(recipe, work, place.folder, execution)
-            index_shards(folder)
+            folder, shards, tallies = (write or _write)(recipe, work, place.folder, execution)
+            if write is None:
+                index_shards(folder)
             manifest = _manifest(recipe, arguments, inputs, tallies, shards)
             _seal(folder, manifest)
             if execution.overwrite:
@@ -171,7 +179,7 @@ def _write(
     total = sum(block.size for blocks in work.values() for block in blocks)
     with (
         block_map(recipe, processes) as mapped,
-        _progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar,
+        progress_bar(recipe.name, recipe.unit, total, execution.progress) as bar,
     ):
         # The workers are busy while TensorFlow is loaded here.
         records = {
@@ -224,7 +232,8 @@ def _no_record(split: str) -> str:
     return f"split {split!r} is empty: none of its candidates passes the filters, so relax them"
 
 
-def _progress_bar(name: str, unit: str, total: int, shown: bool) -> Any:
+def progress_bar(name: str, unit: str, total: int, shown: bool) -> Any:
+    """A bar of work done, of the time left, and of how fast it goes."""
     from tqdm import tqdm
 
     form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit_text}, {rate_fmt}, {remaining} left"

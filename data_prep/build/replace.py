@@ -10,6 +10,8 @@ from jaxepi.errors import JaxepiError
 
 MANIFEST = "manifest.json"
 _OURS = (MANIFEST, "record_index.npz", "dataset_info.json", "features.json", "*.tfrecord-*", ".*")
+# Of the original Basenji's folder.
+_OURS += ("statistics.json", "targets.txt", "sequences.bed", "contigs.bed", "mseqs_unmap.npy", "tfrecords")
 _MARKS = ("fingerprint", "jaxepi_version", "inputs")  # entries of every manifest
 
 

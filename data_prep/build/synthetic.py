@@ -98,28 +98,34 @@ def cpg_positions(codes: np.ndarray) -> np.ndarray:
     return np.flatnonzero((codes[:-1] == C) & (codes[1:] == G))
 
 
-def motif_centres(codes: np.ndarray, motif: str) -> np.ndarray:
-    """Centres (position of the middle base) of all matches of an IUPAC motif on both strands, ascending."""
+def motif_centres(codes: np.ndarray, motif: str, strands: str = "+-") -> np.ndarray:
+    """Centres (position of the middle base) of all matches of an IUPAC motif on both strands or one, ascending."""
     allowed = np.zeros((len(motif), 5), bool)
     for place, letter in enumerate(motif):
         allowed[place, list(_IUPAC[letter])] = True
     other_strand = allowed[::-1][:, [T, G, C, A, N]]
     match = np.zeros(len(codes) - len(motif) + 1, bool)
-    for pattern in (allowed, other_strand):
+    for pattern in (pattern for strand, pattern in (("+", allowed), ("-", other_strand)) if strand in strands):
         match |= np.logical_and.reduce([row[codes[i : i + len(match)]] for i, row in enumerate(pattern)])
     return np.flatnonzero(match) + len(motif) // 2
 
 
-def density(cpg: np.ndarray) -> np.ndarray:
-    """CpGs within reach of each of these positions (CpGs,), itself included."""
-    return np.searchsorted(cpg, cpg + DENSITY_REACH, "right") - np.searchsorted(cpg, cpg - DENSITY_REACH)
+def density(cpg: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+    """CpGs (ascending) within reach of each of some positions (P,); of the CpGs themselves if there are none."""
+    positions = cpg if positions is None else positions
+    return np.searchsorted(cpg, positions + DENSITY_REACH, "right") - np.searchsorted(cpg, positions - DENSITY_REACH)
+
+
+def islandness(cpg: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+    """How much positions (see `density`) lie in a CpG island: 0 to 1."""
+    return 1 / (1 + np.exp(-(density(cpg, positions) - DENSITY_MIDDLE) / DENSITY_SCALE))
 
 
 def rule_logits(codes: np.ndarray, tracks: Sequence[Track]) -> np.ndarray:
     """What the rules say: logit of the methylation of every CpG in every track, (CpGs, tracks)."""
     cpg = cpg_positions(codes)
-    island = ISLAND_EFFECT / (1 + np.exp(-(density(cpg) - DENSITY_MIDDLE) / DENSITY_SCALE))
-    weights = {motif: _motif_weight(cpg, motif_centres(codes, motif)) for motif in motifs_of(tracks)}
+    island = ISLAND_EFFECT * islandness(cpg)
+    weights = {motif: motif_weight(cpg, motif_centres(codes, motif)) for motif in motifs_of(tracks)}
     return np.stack(
         [
             track.base + island + sum(effect * weights[motif] for motif, effect in track.effects.items())
@@ -129,14 +135,14 @@ def rule_logits(codes: np.ndarray, tracks: Sequence[Track]) -> np.ndarray:
     )
 
 
-def _motif_weight(cpg: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Share of a motif's effect at each CpG, 0 to 1, from the matches around it: (CpGs,)."""
+def motif_weight(positions: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Share of a motif's effect at positions (P,), 0 to 1, from the matches around them."""
     full, none = MOTIF_REACH
-    first, last = np.searchsorted(centres, cpg - none), np.searchsorted(centres, cpg + none, "right")
-    total = np.zeros(len(cpg))
+    first, last = np.searchsorted(centres, positions - none), np.searchsorted(centres, positions + none, "right")
+    total = np.zeros(len(positions))
     for place in range(int((last - first).max(initial=0))):
         has = first + place < last
-        distance = np.abs(centres[(first + place)[has]] - cpg[has])
+        distance = np.abs(centres[(first + place)[has]] - positions[has])
         total[has] += np.clip((none - distance) / (none - full), 0.0, 1.0)
     return np.minimum(total / SATURATION, 1.0)
 

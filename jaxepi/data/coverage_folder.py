@@ -20,12 +20,13 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from jaxepi.data.dataset import Dataset, Record, Split
@@ -41,6 +42,7 @@ TARGETS = "targets.txt"
 SEQUENCES = "sequences.bed"
 SHARDS = "tfrecords"
 _SHARD_NAME = re.compile(r"(.+)-(\d+)\.tfr")
+_MASK = "umap"  # the feature that tells which bins are unmappable
 _SIZES = ("seq_length", "target_length", "pool_width", "crop_bp", "num_targets")
 _PIECE_BYTES = 1 << 20
 _LEVEL = 1  # of compression: eight times as fast as the original's 6 for a sixth more space
@@ -78,7 +80,8 @@ def open_coverage_folder(path: Path) -> "CoverageFolder":
         "crop": statistics["crop_bp"],
         **told.tracks,
     }
-    return CoverageFolder(path, manifest, _features(statistics), counts, cache, told.places)
+    manifest["unmappable"] = _has_mask(cache / file for files in counts.values() for file, length in files if length)
+    return CoverageFolder(path, manifest, _features(statistics, manifest["unmappable"]), counts, cache, told.places)
 
 
 class Description(NamedTuple):
@@ -111,6 +114,7 @@ def cache_folder() -> Path:
 class CoverageFolder(Dataset):
     """A dataset whose records hold `sequence` (L,) uint8 codes, `target` (T, K) float16, `key`, `chrom` and `start`.
 
+    Where the original stored which bins are unmappable, `unmappable` (T,) uint8 is there too.
     The T bins of `bin_width` bp begin `crop` bp after `start`, where the window of L bp begins, perhaps before its
     chromosome. Without sequences.bed, `chrom` is "", `start` 0, and `key` tells the split and the number.
     """
@@ -154,9 +158,10 @@ class CoverageSplit(Split):
         if self._places is not None:
             chrom, start = self._places[0][number], self._places[1][number]
             key = f"{chrom}:{start}-{start + self.manifest['window']}"
+        mask = {"unmappable": record[_MASK]} if _MASK in record else {}
         return {
             "key": key, "chrom": chrom, "start": start, "sequence": _codes(record["sequence"]),
-            "target": record["target"],
+            "target": record["target"], **mask,
         }  # fmt: skip
 
 
@@ -185,14 +190,32 @@ def _codes(sequence: np.ndarray) -> np.ndarray:
     return np.where(sequence.any(axis=1), sequence.argmax(axis=1), 4).astype(np.uint8)
 
 
-def _features(statistics: Mapping[str, Any]) -> tfds.features.FeaturesDict:
+def _has_mask(unpacked: Iterable[Path]) -> bool:
+    """Whether the records tell which bins are unmappable; the first one decides: the original writes all alike."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    place = next(iter(unpacked), None)
+    if place is None:
+        return False
+    shard = _UnpackedShard(place)
+    try:
+        return _MASK in tf_example_pb2.Example.FromString(shard.read(0)).features.feature
+    except DecodeError:
+        return False  # reading the record tells what is wrong with it
+    finally:
+        shard.close()
+
+
+def _features(statistics: Mapping[str, Any], with_mask: bool) -> tfds.features.FeaturesDict:
     length, bins, tracks = statistics["seq_length"], statistics["target_length"], statistics["num_targets"]
     shape = (length,) if statistics.get("seq_1hot") else (length, 4)  # the name says the contrary of what it means
     tensor = tfds.features.Tensor
+    mask = {_MASK: tensor(shape=(bins,), dtype=np.uint8, encoding="bytes")} if with_mask else {}
     return tfds.features.FeaturesDict(
         {
             "sequence": tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
             "target": tensor(shape=(bins, tracks), dtype=np.float16, encoding="bytes"),
+            **mask,
         }
     )
 

@@ -143,6 +143,10 @@ class Intervals:
         masks = ((name, self.chrom_id == i) for i, name in enumerate(self.chroms))
         return {name: joined(self.start[own], self.end[own])[:2] for name, own in masks if own.any()}
 
+    def covered(self, chrom: str) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and ends (M,) int64 of what the intervals cover of a chromosome, ascending and apart."""
+        return self._joined.get(chrom, (np.empty(0, np.int64), np.empty(0, np.int64)))
+
     def distance(self, chrom: str, sites: np.ndarray, edges: str = "half-open") -> np.ndarray:
         """Distance (S,) float64 in bp from 0-based sites (S,) to the nearest interval: 0 inside, infinite without one.
 

@@ -1,5 +1,6 @@
 """HDF5 weight files (Keras), in the order in which the model's layers own their weights."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -58,8 +59,16 @@ def _keras_paths(file: Any) -> list[str]:
     """Dataset paths in layer order; empty if the file does not have Keras's attributes."""
     root = "model_weights/" if "model_weights" in file else ""
     group = file[root] if root else file
-    layers = [_text(layer) for layer in group.attrs.get("layer_names", ())]
-    return [f"{root}{layer}/{_text(w)}" for layer in layers for w in group[layer].attrs.get("weight_names", ())]
+    layers = _listed(group, "layer_names")
+    return [f"{root}{layer}/{weight}" for layer in layers for weight in _listed(group[layer], "weight_names")]
+
+
+def _listed(group: Any, name: str) -> list[str]:
+    """The texts of an attribute, which Keras splits into `name0`, `name1`, ... where it is too large for one."""
+    if name in group.attrs:
+        return [_text(text) for text in group.attrs[name]]
+    parts = itertools.takewhile(lambda part: part in group.attrs, (f"{name}{i}" for i in itertools.count()))
+    return [_text(text) for part in parts for text in group.attrs[part]]
 
 
 def _all_paths(h5py: Any, group: Any, prefix: str, name: str) -> list[str]:

@@ -35,6 +35,7 @@ from jaxepi.storage.atomic import replacing
 # Ours, beside the original's entries, which its programs ignore.
 TRACKS_KEY = "tracks"  # names of the output tracks
 SIZES_KEY = "sizes"  # JSON: fields of the model's config that the tensors do not tell
+GRAPH_KEY = "model_config"  # JSON of the graph in a Keras file
 SUFFIXES = (".pth", ".pt", ".npz", ".safetensors")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module")  # where no system's own key is there
 
@@ -53,6 +54,7 @@ class Released:
       ordered: whether the order is that in which a program listed its model's weights; a plain dict and safetensors
         have another or none.
       beside: names of what the file holds beside the weights.
+      texts: what a Keras file says of its model, under `GRAPH_KEY`.
       unsure: fields of the model's config that were guessed -> the sentence that says so, for whoever depends on them.
     """
 
@@ -62,6 +64,7 @@ class Released:
     sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ordered: bool = True
     beside: frozenset[str] = frozenset()
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unsure: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -111,8 +114,9 @@ def _read(path: Path, stream: IO[bytes], wrappers: Sequence[str], size: int) -> 
                 raise JaxepiError(f"{name} is gzipped more than once: unpack it with `gunzip` first.")
             return _read(path, _unzipped(stream, size, name), wrappers, size)
         if head[:8] == b"\x89HDF\r\n\x1a\n":
-            arrays, notes = read_hdf5(stream, size, name, (TRACKS_KEY, SIZES_KEY))
-            return Released(arrays, *_noted(notes, name))
+            arrays, notes = read_hdf5(stream, size, name, (TRACKS_KEY, SIZES_KEY, GRAPH_KEY))
+            texts = {GRAPH_KEY: notes[GRAPH_KEY]} if GRAPH_KEY in notes else {}
+            return dataclasses.replace(Released(arrays, *_noted(notes, name)), texts=texts)
         if head[:2] == b"PK":
             members = zip_members(stream, size, name)
             if "model.weights.h5" in members:

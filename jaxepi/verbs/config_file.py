@@ -74,9 +74,9 @@ def find_config(given: str) -> tuple[Path, str | None]:
 
 
 def run_name(given: str) -> str:
-    """`configs/NAME.py:sample` as the name of a folder: `NAME_sample`."""
+    """`configs/NAME.py:sample` as the name of a folder: `NAME_sample`; of a variant that is a file, its name."""
     text, _, variant = given.partition(":")
-    return "_".join(filter(None, [Path(text).stem, variant]))
+    return "_".join(filter(None, [Path(text).stem, Path(variant).stem]))
 
 
 def read_config(given: str, words: Sequence[str]) -> Any:

@@ -4,6 +4,7 @@ from jaxepi.system import System, Words
 from jaxepi.systems.basenji.model import Basenji, BasenjiConfig
 from jaxepi.systems.basenji.task import BasenjiObjective, BasenjiTask
 from jaxepi.systems.basenji.toy import toy
+from jaxepi.systems.basenji.weights import WEIGHTS
 
 SYSTEM = System(
     name="basenji",
@@ -14,5 +15,6 @@ SYSTEM = System(
     task=BasenjiTask,
     objective=BasenjiObjective,
     toy=toy,
+    weights=WEIGHTS,
     words={"bin": Words(plural="bins", values="measured coverage", reliability="mean measured coverage")},
 )

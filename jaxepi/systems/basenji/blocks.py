@@ -352,8 +352,10 @@ class KerasConv1D(nnx.Module):
     """Keras's Conv1D."""
 
     def __init__(self, shape: Shape, given: Arguments, made: Made):
-        self.conv = Conv(shape[-1], given["filters"], given["kernel_size"], given, made, bias=given["use_bias"],
-                         stride=given["strides"], dilation=given["dilation_rate"], padding=given["padding"])  # fmt: skip
+        options = {"stride": given["strides"], "dilation": given["dilation_rate"], "padding": given["padding"]}
+        self.conv = Conv(
+            shape[-1], given["filters"], given["kernel_size"], given, made, bias=given["use_bias"], **options
+        )
         self.activation = given["activation"] or "linear"
 
     def __call__(self, x: jax.Array, rng: jax.Array | None = None) -> jax.Array:

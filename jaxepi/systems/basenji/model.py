@@ -100,12 +100,12 @@ class BasenjiConfig:
                     f"{', '.join(map(repr, allowed))}."
                 )
         for block in (block for part in (self.blocks(), *map(self.blocks, range(len(heads)))) for block in part):
-            if block.name in ("final", "dense", "Dense", "Conv1D") and block.arguments["activation"] is not None:
-                if block.arguments["activation"] not in KERAS_ACTIVATIONS:
-                    raise JaxepiError(
-                        f"config.model.activation {self.activation!r} reaches {block.name}, a layer of Keras, which "
-                        f"has none of this name: give the block an activation of its own."
-                    )
+            keras = block.name in ("final", "dense", "Dense", "Conv1D")
+            if keras and (block.arguments["activation"] or "linear") not in KERAS_ACTIVATIONS:
+                raise JaxepiError(
+                    f"config.model.activation {self.activation!r} reaches {block.name}, a layer of Keras, which has "
+                    "none of this name: give the block an activation of its own."
+                )
 
     def blocks(self, head: int | None = None) -> list[Filled]:
         """The blocks of the trunk, or those of a head, with all arguments."""

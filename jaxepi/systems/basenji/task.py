@@ -41,6 +41,10 @@ class BasenjiObjective:
     mn_epsilon: float = 1e-6  # poisson_mn: added to every value; the original's successor: 1e-7
     # Leave bins that the dataset marks as unmappable out of loss and metrics; the original never does.
     mask_unmappable: bool = False
+    # bp of sequence at either end of the bins that the model reads; None: all that the records have there
+    context: int | None = dataclasses.field(default=None, metadata={"least": 0})
+    # bins of a training window, a random stretch of those of its record with the context around it; None: all
+    train_bins: int | None = None
     reverse_complement: bool = False  # flip half of the training windows
     shift: int = dataclasses.field(default=0, metadata={"least": 0})  # bp; move training windows up to so far
     # The original draws one flip and one shift for all windows of a batch; here each window has its own.
@@ -93,13 +97,15 @@ class BasenjiTask(Task):
         self.shift_pad = self.objective.shift_pad
         self.tracks, self._columns = choose_tracks(manifest["tracks"], tracks)
         self.chosen = tuple(self.tracks) if tracks else ()
-        self.window = int(manifest["window"])
+        self.window = read_window(manifest, self.objective.context)
+        self._cut = (int(manifest["window"]) - self.window) // 2
         self.model_config = self._sizes(sizes)
         others = (number for number in range(len(self.model_config.heads)) if number != self.objective.head)
         self.idle = tuple(f"heads.{number}.*" for number in others)
         self.options = dataclasses.replace(type(self).options, label_threshold=0.5 if self._has_classes else None)
         self.strand_pair = self._strand_pair()
         self.grid = self._grid(self.model_config.geometry(self.objective.head))
+        self._check_stretch()
 
     @classmethod
     def _each(
@@ -114,7 +120,8 @@ class BasenjiTask(Task):
         Raises:
           JaxepiError: as many heads as datasets, windows of one length and all tracks are needed.
         """
-        config = from_section(BasenjiConfig, sizes, "config.model", window=int(manifests[0]["window"]))
+        windows = [read_window(manifest, objective.get("context")) for manifest in manifests]
+        config = from_section(BasenjiConfig, sizes, "config.model", window=windows[0])
         if len(config.heads) != len(manifests):
             raise JaxepiError(
                 f"config.dataset.paths names {len(manifests)} datasets, but config.model.heads {len(config.heads)} "
@@ -129,10 +136,10 @@ class BasenjiTask(Task):
         whole = dataclasses.asdict(dataclasses.replace(config, heads=with_units(config.heads, counts)))
         parts = []
         for number, manifest in enumerate(manifests):
-            if manifest["window"] != config.window:
+            if windows[number] != config.window:
                 raise JaxepiError(
-                    f"The windows of the datasets of this run have {config.window} and {manifest['window']} bp: "
-                    "prepare them alike."
+                    f"The windows of the datasets of this run have {config.window} and {windows[number]} bp: "
+                    "prepare them alike, or set config.task.context."
                 )
             parts.append(cls(whole, {**objective, "head": number, "strand_pair": ()}, manifest))
         return tuple(parts)
@@ -163,7 +170,7 @@ class BasenjiTask(Task):
     def _grid(self, found: Geometry) -> Grid:
         """Where the values lie: what the dataset says of its bins, which must be what the network makes."""
         width = int(self.manifest.get("bin_width", found.stride))
-        crop, bins = int(self.manifest.get("crop", found.crop)), self.manifest.get("bins")
+        crop, bins = int(self.manifest.get("crop", found.crop)) - self._cut, self.manifest.get("bins")
         if len(found.shape) == 1:
             return Grid("site")
         if found.diagonal is not None:
@@ -182,6 +189,25 @@ class BasenjiTask(Task):
                 "of config.model.trunk to it, or prepare the data for this network."
             )
         return grid
+
+    def _check_stretch(self) -> None:
+        """Raises JaxepiError unless the network makes as many bins of a training window as it is to have."""
+        wanted, grid = self.objective.train_bins, self.grid
+        if wanted is None:
+            return
+        places = grid.values(self.window)
+        if grid.at != "bin" or wanted > places:
+            raise JaxepiError(
+                f"config.task.train_bins is {wanted}, but records have {places} values, one a {grid.at}: leave it out, "
+                "or take no more bins than there are."
+            )
+        window = wanted * grid.bin + 2 * grid.crop
+        made = dataclasses.replace(self.model_config, window=window).geometry(self.objective.head).shape[0]
+        if made != wanted:
+            raise JaxepiError(
+                f"config.task.train_bins is {wanted}, but of a window of {window} bp the network makes {made} bins: "
+                "crop as many bins at its end as config.task.context has, and take a multiple of its pools."
+            )
 
     def _strand_pair(self) -> tuple[int, ...] | None:
         """Of each chosen track the number of the one on the other strand; None if each is its own.
@@ -224,7 +250,7 @@ class BasenjiTask(Task):
         for row, record in enumerate(records):
             if record is None:
                 continue
-            batch["sequence"][row] = record["sequence"]
+            batch["sequence"][row] = record["sequence"][self._cut : self._cut + self.window]
             batch["target"][row] = record["target"][:, self._columns]
             if masked:
                 if "unmappable" not in record:
@@ -241,6 +267,8 @@ class BasenjiTask(Task):
         keep = jnp.broadcast_to(batch["row_mask"][:, None] > 0, target.shape[:2])
         if goal.mask_unmappable:
             keep = keep & (batch["unmappable"] == 0)
+        if train and goal.train_bins:
+            codes, target, keep = self._stretches(jax.random.fold_in(rng, 4), codes, target, keep)
         if train and goal.reverse_complement:
             flip = self._draw(jax.random.fold_in(rng, 1), len(codes), lambda key, n: jax.random.bernoulli(key, 0.5, n))
             codes = jnp.where(flip[:, None], reverse_complement(codes), codes)
@@ -257,6 +285,21 @@ class BasenjiTask(Task):
             x = jnp.where((codes == NOTHING)[..., None], goal.shift_pad, x)
         inputs = {"x": x} | ({"rng": jax.random.fold_in(rng, 3)} if train else {})
         return inputs, {"target": target, "keep": keep}
+
+    def _stretches(
+        self, key: jax.Array, codes: jax.Array, target: jax.Array, keep: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """A random stretch of bins of each row with the context around it."""
+        bins, width = self.objective.train_bins or 0, self.grid.bin
+        first = self._draw(
+            key, len(codes), lambda key, rows: jax.random.randint(key, rows, 0, target.shape[1] - bins + 1)
+        )
+        cut = jax.vmap(jax.lax.dynamic_slice_in_dim, (0, 0, None))
+        return (
+            cut(codes, width * first, bins * width + 2 * self.grid.crop),
+            cut(target, first, bins),
+            cut(keep, first, bins),
+        )
 
     def _draw(self, key: jax.Array, rows: int, draw: Any) -> jax.Array:
         """What `draw(key, shape)` gives for each row, or for all the same."""
@@ -322,6 +365,18 @@ class BasenjiTask(Task):
         total = sum(float(metrics[f"loss/{part}"].to_host().finalize()["mean"][0]) for part in ("fit", "penalty"))
         both = found["pearson_bin_per_track_mean"] + found["r2_bin_per_track_mean"] / 4
         return found | {"loss_total": total, "pearson_plus_quarter_r2_bin_per_track_mean": both}
+
+
+def read_window(manifest: Mapping[str, Any], context: int | None) -> int:
+    """bp of sequence that are read of a record: the bins and the context at either end.
+
+    Raises:
+      JaxepiError: the records have less context.
+    """
+    window, crop = int(manifest["window"]), int(manifest.get("crop", 0))
+    if context is not None and context > crop:
+        raise JaxepiError(f"config.task.context is {context} bp, but records have {crop} bp at either end of the bins.")
+    return window if context is None else window - 2 * (crop - context)
 
 
 def moved(codes: jax.Array, by: jax.Array, most: int) -> jax.Array:

@@ -13,8 +13,8 @@ from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.sequence import one_hot
 from jaxepi.systems.basenji.model import BasenjiConfig
+from jaxepi.systems.basenji.params import train_fields
 from jaxepi.systems.basenji.task import BasenjiTask
-from jaxepi.systems.basenji.train_section import train_fields
 from jaxepi.task import collate
 from jaxepi.train.state import make_steps
 
