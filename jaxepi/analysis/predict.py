@@ -88,7 +88,7 @@ def predict_files(
         "model": predictor.digest(),
         "window": window,
         "tracks": names,
-        "regions": None if regions is None else checksum(Path(regions)),
+        "regions": None if regions is None else file_digest(Path(regions)),
         "fasta": genome_identity(genome),
         "overlap": overlap,
         "batch_size": size,
@@ -232,7 +232,8 @@ def genome_identity(genome: Genome) -> str:
     return f"{genome.path.stat().st_size} bytes, contigs {contigs}"
 
 
-def checksum(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """CRC-32C of a file."""
     digest = Checksum()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

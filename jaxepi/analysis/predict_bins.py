@@ -22,7 +22,7 @@ from jaxepi import __version__
 from jaxepi.analysis.bin_bigwigs import write_bin_bigwigs
 from jaxepi.analysis.bin_plan import BinPlan
 from jaxepi.analysis.bin_values import as_kind, check_finite, notes_of, short_list
-from jaxepi.analysis.predict import checksum, contigs_of, genome_identity, select_tracks
+from jaxepi.analysis.predict import contigs_of, file_digest, genome_identity, select_tracks
 from jaxepi.analysis.tiles import read_bed
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.fasta import Genome
@@ -116,7 +116,7 @@ def predict_bin_files(
         "model": predictor.digest(),
         "window": predictor.window,
         "tracks": short_list(content.names),
-        "regions": None if regions is None else checksum(Path(regions)),
+        "regions": None if regions is None else file_digest(Path(regions)),
         "fasta": genome_identity(genome),
         "site_length": plan.bin * plan.bins,
         "sum": total,
