@@ -129,7 +129,7 @@ def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str
 
     Args:
       model: one of ours.
-      path: `.pth` or `.pt` (needs PyTorch), `.npz` or `.safetensors`; for DeepCpG also `.h5`, which its original reads.
+      path: `.pth` or `.pt` (needs PyTorch), `.npz` or `.safetensors`; for DeepCpG and Basenji also Keras `.h5`.
       tracks: names of the output tracks, kept in the file for `jaxepi.load`; the original ignores them.
 
     What the tensors do not tell of the model's sizes is kept beside them.

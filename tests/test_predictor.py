@@ -14,9 +14,11 @@ import jaxepi
 from configs.melody_mt import get_config
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.fasta import Genome
-from jaxepi.sequence import decode, one_hot
+from jaxepi.registry import get_system, task_of
+from jaxepi.sequence import decode, one_hot, reverse_complement, shift
 from jaxepi.storage.atomic import plain
 from jaxepi.storage.checkpoint import Checkpoints
+from jaxepi.task import Views
 from jaxepi.train.state import TrainState
 
 
@@ -298,3 +300,21 @@ def test_what_else_a_notebook_mistypes(weights, predictor, fasta):
     for region in (b"chr1:0-10", 3, ("chr1", 0, 10), "chr1"):
         with pytest.raises(JaxepiError, match="is no region: expected chrom:start-end"):
             predictor.predict_region(region, fasta)
+
+
+def test_a_prediction_is_the_mean_over_strands_and_shifts(predictor, codes):
+    """For values at bases: the reverse complement's are turned back, those of shifted windows are not moved back."""
+    both = predictor.predict(codes, rc=True)
+    turned = predictor.predict(reverse_complement(codes))[:, ::-1]
+    np.testing.assert_allclose(both, (predictor.predict(codes) + turned) / 2, rtol=1e-4, atol=1e-5)
+    moved = predictor.predict(shift(codes, 3))
+    np.testing.assert_allclose(predictor.predict(codes, shifts=(3,)), moved, rtol=1e-4, atol=1e-5)
+
+
+def test_models_without_sequence_refuse_strands_and_shifts():
+    system = get_system("chromoformer")
+    toy = system.toy(0, 0)
+    task = task_of(system, toy.model, toy.task, toy.manifest)
+    with pytest.raises(JaxepiError, match="toy reads no sequence, so that rc and shifts have no meaning"):
+        Views(reverse_complement=True).check(task, "toy")
+    Views().check(task, "toy")

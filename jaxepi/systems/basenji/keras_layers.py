@@ -1,5 +1,6 @@
 """The layers of Keras in which the original keeps a network's weights, in its order."""
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Iterator
@@ -40,9 +41,16 @@ class Layer(NamedTuple):
     weights: tuple[Weight, ...]
 
 
-@functools.lru_cache(maxsize=16)
 def layers_of(config: BasenjiConfig) -> tuple[Layer, ...]:
     """The layers with weights of the trunk and then of each head, as the original's program makes them."""
+    # what moves no weight takes its default, so that one trace serves many configs; zeros trace fastest
+    return _traced(dataclasses.replace(
+        config, gelu="tanh", glorot_gamma=False, dtype="float32", remat=False, kernel_initializer="zeros"
+    ))  # fmt: skip
+
+
+@functools.lru_cache(maxsize=32)
+def _traced(config: BasenjiConfig) -> tuple[Layer, ...]:
     found: list[Layer] = []
 
     def trace() -> None:

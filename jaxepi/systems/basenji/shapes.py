@@ -86,14 +86,21 @@ def follow(block: Filled, traced: Traced) -> Traced:
     return Traced(made, factor * shape[0] / made[0] if pooled and made[0] else factor)
 
 
-def pooled_length(length: int, size: int, padding: str) -> int:
-    """Positions behind a pool."""
-    return -(-length // size) if padding == "same" else length // size
+def pooled_length(length: int, given: Mapping[str, Any]) -> int:
+    """Positions behind the pool of a block.
+
+    Raises:
+      JaxepiError: a softmax pool whose runs do not fill the length.
+    """
+    size = given["pool_size"]
+    if given.get("pool_type") == "softmax" and length % size:
+        raise JaxepiError(f"A softmax pool of {size} takes a multiple of it, but comes behind {length} positions.")
+    return length // size if given.get("padding") == "valid" else -(-length // size)
 
 
 def _conv(given: Mapping[str, Any], shape: Shape, filters: int | None = None) -> Shape:
     """Behind a convolution with padding "same", and its pool."""
-    length = pooled_length(-(-shape[0] // given["stride"]), given["pool_size"], given["padding"])
+    length = pooled_length(-(-shape[0] // given["stride"]), given)
     return length, filters or given["filters"] or shape[-1]
 
 
@@ -101,7 +108,7 @@ def _nac(given: Mapping[str, Any], shape: Shape) -> Shape:
     length = shape[0]
     if given["padding"] == "valid":
         length = -(-(length - (given["kernel_size"] - 1) * given["dilation_rate"]) // given["stride"])
-        return pooled_length(max(length, 0), given["pool_size"], "valid"), given["filters"] or shape[-1]
+        return pooled_length(max(length, 0), given), given["filters"] or shape[-1]
     return _conv(given, shape)
 
 
@@ -112,7 +119,7 @@ def _tower(given: Mapping[str, Any], shape: Shape) -> Shape:
 
 
 def _conv_2d(given: Mapping[str, Any], shape: Shape) -> Shape:
-    length = pooled_length(-(-shape[0] // given["stride"]), given["pool_size"], "same")
+    length = pooled_length(-(-shape[0] // given["stride"]), given)
     return length, length, given["filters"]
 
 

@@ -231,7 +231,8 @@ class BasenjiTask(Task):
                     f"config.dataset.tracks has {names[column]!r} without {names[told[column]]!r}, its track of the "
                     "other strand: choose both, or set config.task.strand_pair."
                 )
-        return tuple(kept.index(told[column]) for column in kept)
+        pairs = tuple(kept.index(told[column]) for column in kept)
+        return None if pairs == tuple(range(len(pairs))) else pairs
 
     def build_model(self, rngs: nnx.Rngs) -> Basenji:
         return Basenji(self.model_config, rngs=rngs)

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jaxepi.errors import JaxepiError
+from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.pretrained.hdf5_files import write_keras
 from jaxepi.pretrained.sources import Released, Source, read_source, write_source
 from jaxepi.pretrained.table import PREFIXES, strip_prefixes, to_original
 from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.basenji import torch_port as torch_port
 from jaxepi.systems.basenji.keras_layers import Layer, layers_of, names_of, table
-from jaxepi.systems.basenji.model import Basenji, BasenjiConfig, with_units
+from jaxepi.systems.basenji.model import BasenjiConfig, with_units
 from jaxepi.systems.basenji.params import translate
 from jaxepi.systems.basenji.presets import HUMAN_TRACKS, MOUSE_TRACKS, PRESETS
 
@@ -51,6 +51,11 @@ def open_source(source: Source, asked: Mapping[str, Any]) -> tuple[Released, dic
     params, head = sizes.pop("params", None), sizes.pop("head", UNASKED)
     if head not in (UNASKED, None) and (not isinstance(head, int) or isinstance(head, bool) or head < 0):
         raise JaxepiError(f"head is {head!r}, but must be the number of a head, from 0 on, or None for the trunk.")
+    known = [*(field.name for field in dataclasses.fields(BasenjiConfig)), "params", "head"]
+    if strange := [name for name in sizes if name not in known]:
+        raise JaxepiError(
+            f"Unknown size {strange[0]!r} of basenji{did_you_mean(strange[0], known)}; it has {', '.join(known)}."
+        )
     held = _held(content)
     fields = _network(params, held, sizes)
     sizes = {**fields, **sizes}
@@ -175,7 +180,7 @@ def _choose(
         return config, layers
     if head is not UNASKED and head >= len(counts):
         raise JaxepiError(f"head={head} was asked for, but the network of {name} has {len(counts)} head(s), from 0 on.")
-    if len(behind) == sum(counts):  # every head is there
+    if [_stem(layer) for layer, _ in behind] == [layer.stem for layer in own[trunk:]]:  # every head is there
         if head is UNASKED:
             return config, layers
         first = trunk + sum(counts[:head])
@@ -256,11 +261,6 @@ def _gelu_of_graph(graph: str) -> str | None:
     return None
 
 
-def _build(config: BasenjiConfig) -> nnx.Module:
-    """The model without weights."""
-    return nnx.eval_shape(lambda: Basenji(config, rngs=nnx.Rngs(0)))
-
-
 def released(
     config: BasenjiConfig, tracks: Sequence[str] | None, asked: Mapping[str, Any]
 ) -> tuple[Manifest, dict[str, Any]]:
@@ -316,7 +316,6 @@ WEIGHTS = Weights(
     prefixes=("model_weights/",),
     signature=("conv1d/kernel:0", "conv1d/conv1d/kernel:0", "trunk.0.block.1.weight"),
     sizes=lambda arrays, name: {},
-    build=_build,
     table=table,
     released=released,
     rename=lambda name: re.sub(r"_\d+(?=/)", "", name),
