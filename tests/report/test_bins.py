@@ -15,8 +15,9 @@ from jaxepi.errors import JaxepiError
 from jaxepi.evaluate import evaluator
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.metrics.standard import regression_metrics
-from jaxepi.report import group_plots, plots
+from jaxepi.report import fold_plots, group_plots, plots
 from jaxepi.report.browser import browser_view
+from jaxepi.report.fold_summary import summarize_folds
 from jaxepi.report.run_report import write_report
 from jaxepi.runs.saved_predictions import saving
 from jaxepi.task import Options
@@ -28,7 +29,7 @@ REGRESSION = Options(region="bin", label_threshold=None, unit="counts", windows=
 def counts_step(batch):
     """Values of three decades out of those of the synthetic split, in bins."""
     kept = {name: batch[name] for name in ("mask", "offset")}
-    made = {name: 0.05 * 1000 ** batch[name] - 0.05 for name in ("prediction", "target")}
+    made = {name: 0.05 * 1000 ** (1 - batch[name]) - 0.05 for name in ("prediction", "target")}
     kept["offset"] = np.broadcast_to(WIDTH * np.arange(batch["offset"].shape[1]), batch["offset"].shape)
     return regression_metrics(made["prediction"], made["target"], batch["mask"]), {**made, **kept}
 
@@ -82,6 +83,18 @@ def test_of_many_tracks_little_is_kept(evaluated, tmp_path):
     groups = [line.split("\t") for line in (tmp_path / "per_group.tsv").read_text().splitlines()]
     place = groups[0].index("pearson_bin_per_track_mean")
     assert float(groups[1][place]) == pytest.approx(np.mean(pearson[::2]), rel=1e-6) and groups[1][1] == "65"
+
+
+def test_folds_share_the_axes_of_all_their_values(evaluated, monkeypatch):
+    folds = {name: evaluated(2, records) for name, records in (("a", 2), ("b", 4))}
+    summary = summarize_folds(folds)
+    known = [~np.isnan(result.samples.target) for result in folds.values()]
+    axes = fold_plots.fold_scatter(summary).axes[0]
+    assert [len(points.get_offsets()) for points in axes.collections] == [keep.sum() for keep in known]
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert ticks == ["0", "1", "10"]
+    monkeypatch.setattr(fold_plots, "FEW_VALUES", 10)
+    assert fold_plots.fold_scatter(summary).axes[0].images[0].get_array().sum() == sum(keep.sum() for keep in known)
 
 
 def test_coverage_lies_in_its_bins(evaluated):
