@@ -243,12 +243,8 @@ class Predictor(PlacedModel):
           codes: base codes (B, L) uint8; B as `rows` gives it.
           views: over which a mean is taken; None for the windows as they are.
         """
-        seen = views or Views()
-
-        def values(model: nnx.Module, accepted: dict[str, Any]) -> jax.Array:
-            return mean_over(model, self.task, self.task.expand(accepted), seen).astype(jnp.float32)
-
-        return self._compiled_once(("begin", seen), values)(self.task.accept(codes))
+        function = self._value_function(views or Views())
+        return self._compiled_once(function, function)(self.task.accept(codes))
 
     def for_dataset(self, manifest: Mapping[str, Any]) -> Task:
         """What makes inputs of the records of a dataset.

@@ -37,7 +37,7 @@ class Words:
     reliability: str = "mean measured"  # axis of the reliability curve
     one_value: bool = False  # a record holds a single value
     classes: tuple[str, str] = ("measured as 0", "measured as 1")
-    headlines: tuple[str, ...] = ("pearson", "auc", "mae")  # the values on top
+    headlines: tuple[str, ...] = ("pearson", "r2", "mse")  # the values on top
     class_headlines: tuple[str, ...] = ("pearson", "auc", "mae")  # the same where targets have classes
     figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)  # instead of the usual ones
     metrics: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instead of the usual descriptions

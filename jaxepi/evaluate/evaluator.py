@@ -11,16 +11,29 @@ import numpy as np
 
 from jaxepi.evaluate.result import BrowserWindow, EvalResult
 from jaxepi.evaluate.sampled import sampled_values
+from jaxepi.evaluate.sampled_density import density_curves, ranked
 from jaxepi.evaluate.sampling import PositionSample, Sample, WindowChoice, gather_rows
 from jaxepi.metrics.base import Metric, merge_across_hosts, merge_metrics
 from jaxepi.metrics.histograms import Calibration, Density, Histogram
+from jaxepi.metrics.track_groups import assays_of, group_means, spread_over
 from jaxepi.task import Options
 
 SAMPLE_VALUES = 24_000_000  # positions x tracks: bounds the memory with thousands of tracks
 DETAILED_TRACKS = 64  # with more tracks, curves are kept for all tracks together only
+SCATTERED_TRACKS = 12  # of more than DETAILED_TRACKS, so many get a density of their own
+SHOWN_TRACKS = 8  # of bins: tracks that the browser view shows
 PROGRESS_SECONDS = 10.0  # between progress lines that cannot overwrite each other
 
 Output = tuple[Mapping[str, Metric], Mapping[str, Any]]
+
+
+class Keeper(Protocol):
+    """What takes in predictions on the way, such as a file of them."""
+
+    def add(
+        self, record: np.ndarray, offset: np.ndarray, prediction: np.ndarray, target: np.ndarray, mask: np.ndarray
+    ) -> None:
+        """Record numbers (R,), offset (R, S) and prediction, target, mask (R, S, K) of this host; see `evaluate`."""
 
 
 class Summarizer(Protocol):
@@ -39,6 +52,9 @@ def evaluate(
     *,
     options: Options | None = None,
     locate: Callable[[int], tuple[str, int]] | None = None,
+    bin_width: int = 0,
+    descriptions: Sequence[str] = (),
+    keepers: Sequence[Keeper] = (),
     total: int | None = None,
     output: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -56,6 +72,9 @@ def evaluate(
         split: name, for the result.
         options: see Options.
         locate: record number -> (chromosome, 0-based start) of its window, for the browser view.
+        bin_width: bp of a bin, where values are of bins; 0: of single positions.
+        descriptions: of the tracks (K,), if there are any; tracks are grouped by the assay that they begin with.
+        keepers: take in all predictions too, padding rows included.
         total: number of batches if known, for the progress line.
         output: folder for metrics.json, per_track.tsv and plots_data.npz (written by process 0).
         progress: receives a line now and then; default: the terminal.
@@ -66,7 +85,9 @@ def evaluate(
         ValueError: there is no batch.
     """
     options, started = options or Options(), time.monotonic()
-    intake, line = _Intake(len(tracks), options), _ProgressLine(split, total, progress)
+    assays = assays_of(descriptions)
+    shown = spread_over(assays, len(tracks), SHOWN_TRACKS if bin_width else len(tracks))
+    intake, line = _Intake(len(tracks), options, shown, keepers), _ProgressLine(split, total, progress)
     pending = None
     for batch in batches:
         # One step late: the device works on this batch while the host takes in the one before.
@@ -88,6 +109,11 @@ def evaluate(
     for part, add in zip((summary, per_track, undefined), sampled, strict=True):
         part.update(add)
     locate = locate or (lambda record: ("", 0))
+    curves = curves_of(metrics, len(tracks))
+    pearson = per_track.get(f"pearson_{options.region}")
+    if options.label_threshold is None and pearson and f"{options.region}/density_flat" not in curves:
+        most = len(tracks) if len(tracks) <= DETAILED_TRACKS else SCATTERED_TRACKS
+        curves |= density_curves(sample, options.region, ranked(pearson, most))
     result = EvalResult(
         split=split,
         region=options.region,
@@ -98,12 +124,16 @@ def evaluate(
         per_track=per_track,
         undefined=undefined,
         groups=groups,
-        curves=curves_of(metrics, len(tracks)),
+        curves=curves,
         samples=sample,
         windows=[BrowserWindow(*locate(window.record), window) for window in intake.windows.result()],
         step=step,
         unit=options.unit,
         system=options.system,
+        bin_width=bin_width,
+        descriptions=list(descriptions),
+        track_groups=group_means(assays, per_track),
+        shown=shown,
     )
     if output is not None and jax.process_index() == 0:
         result.save(output)
@@ -113,11 +143,13 @@ def evaluate(
 class _Intake:
     """Takes in one batch's output after the other; `gather` ends it."""
 
-    def __init__(self, tracks: int, options: Options) -> None:
+    def __init__(self, tracks: int, options: Options, shown: Sequence[int], keepers: Sequence[Keeper]) -> None:
         self.tracks, self.records, self._rows = tracks, 0, 0
+        self._shown = slice(None) if len(shown) == tracks else list(shown)
         size = max(1, min(options.sample_positions, SAMPLE_VALUES // max(tracks, 1)))
         self.sample = PositionSample(size, options.seed)
         self.windows = WindowChoice(options.windows, seed=options.seed)
+        self._keepers = (self.sample, *keepers)
         self._merged: dict[str, Metric] | None = None
         self._global = False
 
@@ -128,8 +160,10 @@ class _Intake:
         rows, values, global_rows = local_rows({**predictions, **padding})
         mask = np.asarray(values["mask"]) != 0
         offset = values.get("offset", np.broadcast_to(np.arange(mask.shape[1]), mask.shape[:2]))
-        for keeper in (self.sample, self.windows):
-            keeper.add(self._rows + rows, offset, values["prediction"], values["target"], mask)
+        taken = (values["prediction"], values["target"], mask)
+        for keeper in self._keepers:
+            keeper.add(self._rows + rows, offset, *taken)
+        self.windows.add(self._rows + rows, offset, *(array[..., self._shown] for array in taken))
         self.records += int((np.asarray(values["row_mask"]) > 0).sum()) if padding else len(rows)
         self._rows += global_rows
 

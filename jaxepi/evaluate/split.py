@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxepi.data import BatchStream, Dataset, device_batches
 from jaxepi.data.mixture import Mixture, Part
 from jaxepi.data.stream import Records
 from jaxepi.errors import JaxepiError
-from jaxepi.evaluate.evaluator import evaluate
+from jaxepi.evaluate.evaluator import Keeper, evaluate
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.parallel.mesh import batch_sharding
 from jaxepi.task import Task, collate, part_of
@@ -43,6 +43,7 @@ def evaluate_split(
     config: Any,
     *,
     batches: int | None = None,
+    keepers: Sequence[Keeper] = (),
     output: Path | None = None,
     progress: Callable[[str], None] | None = None,
     step: int | None = None,
@@ -54,6 +55,7 @@ def evaluate_split(
       task: of the run; if it has parts, that of the dataset is evaluated.
       dataset: one dataset; of several in one run, each by itself.
       batches: at most so many; None for the whole split.
+      keepers: take in all predictions too.
       output: folder for metrics.json, per_track.tsv and plots_data.npz.
       step: of the checkpoint, for the result.
 
@@ -78,10 +80,24 @@ def evaluate_split(
             options=own.options,
             total=total,
             locate=functools.partial(_place, records),
+            bin_width=own.grid.bin if own.grid.at == "bin" else 0,
+            descriptions=descriptions_of(own),
+            keepers=keepers,
             output=output,
             progress=progress,
             step=step,
         )
+
+
+def descriptions_of(task: Task) -> list[str]:
+    """What the dataset says of each track of a task; nothing if it says nothing."""
+    known, about = list(task.manifest.get("tracks", ())), list(task.manifest.get("track_descriptions") or ())
+    if not any(about) or len(about) != len(known):
+        return []
+    if task.tracks == known:  # of which some may have the same name
+        return about
+    by_name = dict(zip(known, about, strict=True))
+    return [by_name.get(track, "") for track in task.tracks]
 
 
 JOINT = "datasets_mean"

@@ -16,20 +16,66 @@ GAP = 300  # bp without a position over which no line is drawn
 REACH = 30  # bp that a heat-map cell reaches at most to each side of its position
 
 
-def browser_view(shown: BrowserWindow, tracks: list[str]) -> Figure:
-    """Few tracks: measured values as points and predicted ones as a line, one panel a track. Many: two heat maps."""
+def browser_view(shown: BrowserWindow, tracks: list[str], bin_width: int = 0) -> Figure:
+    """Few tracks: measured values as points and predicted ones as a line, one panel a track. Many: two heat maps.
+
+    Of bins, both are drawn as coverage, one above the other; the names are then labels as matplotlib shall draw them.
+    """
     window = shown.window
     position = shown.start + window.offset + 1  # genome browsers count from 1
+    if bin_width:
+        return _coverage(shown, position, tracks, bin_width)
     few = len(tracks) <= MAX_LINES
     draw = _lines if few else _heat_maps
     figure = draw(position, window.prediction, window.target, tracks)
-    place = literal(f"{shown.chrom}:{position[0]:,}-{position[-1]:,}" if shown.chrom else "window")
-    figure.axes[0].set_title(place, fontsize=10, color=INK, loc="left")
-    bottom = figure.axes[len(tracks) - 1] if few else figure.axes[2]
+    _write_place(figure.axes[0], figure.axes[len(tracks) - 1] if few else figure.axes[2], shown, position[-1])
+    return figure
+
+
+def _write_place(top: Axes, bottom: Axes, shown: BrowserWindow, last: int) -> None:
+    """The interval up to its last base as the title, and positions below."""
+    first = shown.start + shown.window.offset[0] + 1
+    place = literal(f"{shown.chrom}:{first:,}-{last:,}" if shown.chrom else "window")
+    top.set_title(place, fontsize=10, color=INK, loc="left")
     bottom.set_xlabel(literal(f"position on {shown.chrom}" if shown.chrom else "position in the window"), fontsize=9)
     bottom.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     bottom.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{int(x):,}"))
+
+
+def _coverage(shown: BrowserWindow, position: np.ndarray, tracks: list[str], width: int) -> Figure:
+    """Two rows a track, measured above predicted, on one scale."""
+    window, count = shown.window, len(tracks)
+    place = (position - position[0]) // width  # bins without a value are gaps
+    edges = position[0] + width * np.arange(place[-1] + 2)
+    figure = Figure(figsize=(9.6, 0.7 + 0.78 * max(count, 1.5)), layout="constrained")
+    rows = figure.subplots(2 * count, 1, sharex=True, squeeze=False)[:, 0]
+    figure.get_layout_engine().set(h_pad=0.01, hspace=0)
+    for number, track in enumerate(tracks):
+        pair = (window.target[:, number], window.prediction[:, number])
+        top = max((float(values[np.isfinite(values)].max(initial=0.0)) for values in pair), default=0.0) or 1.0
+        low = min(float(values[np.isfinite(values)].min(initial=0.0)) for values in pair)
+        for ax, values, color in zip(rows[2 * number : 2 * number + 2], pair, (INK, BLUE), strict=True):
+            drawn = np.full(len(edges) - 1, np.nan)
+            drawn[place] = values
+            ax.stairs(drawn, edges, fill=True, color=color, lw=0)
+            tidy(ax)
+            ax.set_ylim(low, 1.05 * top)
+            ax.set_yticks([top], [_short(top) if color == INK else ""])
+            ax.tick_params(axis="y", labelsize=6.5)
+            ax.axhline(0, color=GREY, lw=0.5)
+            ax.spines[["left", "bottom"]].set_visible(False)
+            ax.tick_params(axis="x", length=3 if ax is rows[-1] else 0)
+        rows[2 * number].set_ylabel(track, fontsize=7.5, rotation=0, ha="right", va="center")
+        rows[2 * number].yaxis.set_label_coords(-0.05, 0.0)
+    for ax, word, color in zip(rows[:2], ("measured", "predicted"), (INK, BLUE), strict=True):
+        ax.text(1.006, 0.5, word, transform=ax.transAxes, fontsize=7.5, color=color, va="center")
+    rows[0].set_xlim(edges[0], edges[-1])
+    _write_place(rows[0], rows[-1], shown, int(edges[-1]) - 1)
     return figure
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _lines(position: np.ndarray, prediction: np.ndarray, target: np.ndarray, tracks: list[str]) -> Figure:

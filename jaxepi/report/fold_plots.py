@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxepi.evaluate.sampled_density import density, to_axis
 from jaxepi.report.fold_summary import FoldSummary
 from jaxepi.report.plots import (
     FEW_VALUES,
@@ -15,6 +16,7 @@ from jaxepi.report.plots import (
     draw_points,
     equal_limits,
     literal,
+    log_ticks,
     only_classes,
     tidy,
 )
@@ -90,6 +92,17 @@ def _number(value: float) -> str:
     return "undefined" if value != value else f"{value:.3f}"
 
 
+def _joint_density(summary: FoldSummary) -> tuple[np.ndarray, float, float, float]:
+    """Counts (bins, bins) of all folds, the ends of both axes and their floor; values without bounds by the samples."""
+    name, results = f"{summary.first.region}/density", list(summary.results.values())
+    limits = summary.first.curves[f"{name}_range_flat"]
+    if len(limits) == 2:
+        return sum(result.curves[f"{name}_flat"][0] for result in results), *map(float, limits), 0.0
+    sampled = (np.concatenate([getattr(r.samples, side).ravel() for r in results]) for side in ("prediction", "target"))
+    counts, (low, high, floor) = density(*sampled)
+    return counts, float(low), float(high), float(floor)
+
+
 def fold_scatter(summary: FoldSummary) -> Figure | None:
     """Predicted against measured values of all folds: points in the folds' colours, or a density; None for classes."""
     first, region = summary.first, summary.first.region
@@ -97,17 +110,19 @@ def fold_scatter(summary: FoldSummary) -> Figure | None:
         return None
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     ax = figure.subplots()
-    counts = sum(result.curves[f"{region}/density_flat"][0] for result in summary.results.values())
+    counts, low, high, floor = _joint_density(summary)
     if summary.together is not None and counts.sum() <= FEW_VALUES:
         for number, (fold, result) in enumerate(summary.results.items()):
             known = ~np.isnan(result.samples.target)
-            label = literal(fold, 16)
-            draw_points(ax, result.samples.prediction[known], result.samples.target[known],
-                        SERIES[number % len(SERIES)], label)  # fmt: skip
+            values = (result.samples.prediction[known], result.samples.target[known])
+            color, label = SERIES[number % len(SERIES)], literal(fold, 16)
+            draw_points(ax, *(to_axis(value, floor) for value in values), color, label)
         ax.legend(fontsize=8, frameon=False, loc="lower right")
         equal_limits(ax)
     else:
-        draw_density(ax, counts, *first.curves[f"{region}/density_range_flat"], words_of(first).plural)
+        draw_density(ax, counts, low, high, words_of(first).plural)
+    if floor:
+        log_ticks(ax, floor)
     unit = f", {first.unit}" if first.unit else ""
     tidy(ax, f"measured{unit}", f"predicted{unit}")
     lines = [

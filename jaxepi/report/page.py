@@ -68,10 +68,18 @@ PAGE = (
 {% if section.has_best %}<td class="n">{{ row.best }}</td>{% endif %}<td class="w">{{ row.what }}</td></tr>
 {% endfor %}</table></div>
 {% if section.undefined %}<details>
-<summary>{{ section.undefined|length }} undefined values, each with its reason</summary>
+<summary>{{ section.undefined_count }} undefined values, each with its reason
+{% if section.undefined_count > section.undefined|length %}
+(the first {{ section.undefined|length }} of them){% endif %}</summary>
 <div class="scroll"><table><tr><th>metric</th><th>track</th><th>reason</th></tr>
 {% for row in section.undefined %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div></details>{% endif %}
+{% if section.assays %}<h3>Assays, means over their tracks</h3>
+<div class="scroll"><table><tr><th>assay</th><th class="n">tracks</th>
+{% for name in section.assay_values %}<th class="n">{{ name }}</th>{% endfor %}</tr>
+{% for row in section.assays %}<tr><td>{{ row.name }}</td><td class="n">{{ row.count }}</td>
+{% for value in row.means %}<td class="n">{{ value }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>{% endif %}
 {% if section.groups %}<h3>Parts of the records, means over tracks</h3>
 <div class="scroll"><table><tr><th>part</th><th class="n">values</th>
 {% for name in section.group_values %}<th class="n">{{ name }}</th>{% endfor %}</tr>

@@ -3,8 +3,7 @@
 Colours are of the Okabe-Ito palette and cividis, which colour-blind readers can tell apart.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from jaxepi.evaluate.result import EvalResult
+from jaxepi.evaluate.sampled_density import to_axis
 from jaxepi.report.words import words_of
 from jaxepi.storage.history import RunHistory
 
@@ -24,8 +24,7 @@ END_BARS = 12  # tracks shown at each end then
 MAX_THIN_LINES = 64
 FEW_VALUES = 3000  # up to so many are drawn as points
 MAX_NAMED_LINES = len(SERIES) - 1  # tracks that get a colour of their own and a name
-LINES = ("-", "--", ":")
-MAX_GROUP_LINES = len(SERIES) * len(LINES)
+LOWEST_R2 = -1.0  # where an axis of R2 begins, which has no lower bound
 
 
 def literal(text: str, longest: int = 44) -> str:
@@ -107,15 +106,13 @@ def _robust_limits(values: list[float]) -> tuple[float, float]:
 
 
 def per_track_bars(result: EvalResult, ceiling: Mapping[str, Mapping[str, float]] | None = None) -> Figure:
-    """Pearson and AUC of every track: bars (few), or both ends and a histogram (many).
+    """Pearson and AUC, without classes R2, of every track: bars (few), or both ends and a histogram (many).
 
     `ceiling`: track -> {`pearson_<region>`: the best that can be reached}, drawn as a tick on the bar.
     """
     region = result.region
-    panels = [
-        (f"pearson_{region}", "Pearson r", 0.0),
-        (f"auc_{region}", "AUC (bars start at chance, 0.5)", 0.5),
-    ]
+    second = (f"auc_{region}", "AUC (bars start at chance, 0.5)", 0.5)
+    panels = [(f"pearson_{region}", "Pearson r", 0.0), second if result.has_classes else (f"r2_{region}", "R2", 0.0)]
     panels = [(name, label, base) for name, label, base in panels if name in result.per_track]
     order = np.argsort([-v if v == v else np.inf for v in result.per_track[panels[0][0]]], kind="stable")
     held = np.array(result.per_track.get(f"n_values_{region}", np.ones(len(order))))
@@ -130,25 +127,39 @@ def per_track_bars(result: EvalResult, ceiling: Mapping[str, Mapping[str, float]
         values = np.array(result.per_track[name], np.float64)
         if many:
             histogram = grid[0, column]
-            histogram.hist(values[~np.isnan(values)], bins=40, color=BLUE, edgecolor="white", lw=0.3)
+            histogram.hist(
+                np.maximum(values[~np.isnan(values)], LOWEST_R2), bins=40, color=BLUE, edgecolor="white", lw=0.3
+            )
             tidy(histogram, label.partition(" (")[0], "tracks", f"All {len(order):,} tracks")
         ax = grid[-1, column]
         tidy(ax, label, "", f"Best and worst {END_BARS}" if many and column == 0 else "")
         names = [result.tracks[track] for track in shown]
         best = np.array([(ceiling or {}).get(track, {}).get(name, np.nan) for track in names], np.float64)
-        _bars(ax, values[shown], best, [literal(track) for track in names] if column == 0 else None, base)
+        draw_bars(ax, values[shown], best, [label_of(result, k) for k in shown] if column == 0 else None, base)
         if many:
             ax.axhline(END_BARS - 0.5, color=GREY, lw=0.8, ls=(0, (4, 3)))
     return figure
 
 
-def _bars(ax: Axes, values: np.ndarray, best: np.ndarray, names: list[str] | None, base: float) -> None:
+def label_of(result: EvalResult, track: int, longest: int = 44) -> str:
+    """A track's name with its description, as matplotlib shall draw it."""
+    about = f" {result.descriptions[track]}" if result.descriptions else ""
+    return literal(result.tracks[track] + about, longest)
+
+
+def title_of(result: EvalResult, track: int, longest: int = 30) -> str:
+    """The same in two lines."""
+    about = f"\n{literal(result.descriptions[track], longest + 6)}" if result.descriptions else ""
+    return literal(result.tracks[track], longest) + about
+
+
+def draw_bars(ax: Axes, values: np.ndarray, best: np.ndarray, names: list[str] | None, base: float) -> None:
     """Horizontal bars from `base`, the value written behind; undefined ones say so; `best` (NaN: unknown) as a tick."""
     at = np.arange(len(values))
     ax.barh(at, np.nan_to_num(values - base), left=base, height=0.62, color=BLUE)
     ax.plot(best, at, ls="none", marker="|", ms=11, mew=1.8, color=VERMILION)
     known = [value for value in (*values, *best) if value == value] + [base]
-    low, high = min(known), max(1.0, *known)
+    low, high = max(min(known), LOWEST_R2), max(1.0, *known)
     for y, value in zip(at, values, strict=True):
         # Inside the bar, where a tick cannot be mistaken for what the number belongs to; short bars have no room.
         inside = value - base > 0.15 * (high - low)
@@ -159,6 +170,8 @@ def _bars(ax: Axes, values: np.ndarray, best: np.ndarray, names: list[str] | Non
     if low < base:
         ax.axvline(base, color=INK, lw=0.6)
     ax.set_xlim(low, high + 0.04 * (high - low))
+    if low < 0:
+        ax.locator_params(axis="x", nbins=5)
     ax.set_xticks([tick for tick in ax.get_xticks() if low <= tick <= high])
     ax.set_yticks(at, names if names is not None else [""] * len(at))
     ax.tick_params(axis="y", length=0)
@@ -176,36 +189,82 @@ def predicted_against_measured(result: EvalResult) -> Figure | None:
     if f"{region}/density_flat" not in result.curves or only_classes(result):
         return None
     pearson = result.per_track.get(f"pearson_{region}", [])
-    flat = result.summary.get(f"pearson_{region}_flat", np.nan)
     title = "All tracks together" if len(result.tracks) > 1 else literal(result.tracks[0])
-    panels = [(title, None, flat)]
+    panels: list[tuple[str, int | None]] = [(title, None)]
     if f"{region}/density" in result.curves and len(result.tracks) > 1:
-        order = [k for k in np.argsort(pearson) if not np.isnan(pearson[k])]
+        order = [k for k in np.argsort(pearson) if not np.isnan(pearson[k]) and density_of(result, k) is not None]
         picks = {"Best": order[-1:], "Median": order[len(order) // 2 : len(order) // 2 + 1], "Worst": order[:1]}
         for word, track in ((word, pick[0]) for word, pick in picks.items() if pick):
-            name = literal(result.tracks[track], 24)
             if len(result.tracks) > 2 or word != "Median":
-                panels.append((f"{word}: {name}", track, pearson[track]))
-    few = result.samples.complete and result.curves[f"{region}/density_flat"].sum() <= FEW_VALUES
+                panels.append((f"{word}: {title_of(result, track, 24)}", track))
+    few = few_values(result)
     width = 3.4 if few or len(panels) == 1 else 2.75
     figure = Figure(figsize=(0.7 + width * len(panels), 0.45 + width), layout="constrained")
-    unit = f", {result.unit}" if result.unit else ""
-    for ax, (name, track, r) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        if few:
-            draw_points(ax, *_sampled(result, track))
-            equal_limits(ax)
-        else:
-            name_of = f"{region}/density_flat" if track is None else f"{region}/density"
-            counts, limits = result.curves[name_of][track or 0], result.curves[f"{region}/density_range_flat"]
-            draw_density(ax, counts, *limits, words_of(result).plural if track is None else "")
+    for ax, (name, track) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw_predicted(ax, result, track, few)
+        unit = f", {result.unit}" if result.unit else ""
         tidy(ax, f"measured{unit}", f"predicted{unit}" if ax is figure.axes[0] else "", name)
-        lines = [f"r = {r:.3f}"]
-        if len(panels) == 1:
-            numbers = [(word, result.per_track.get(f"{word}_{region}", [np.nan])[0]) for word in ("spearman", "r2")]
-            lines += [f"{word} = {value:.3f}" for word, value in numbers if not np.isnan(value)]
-        ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=9, color=INK,
-                bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2})  # fmt: skip
+        _write_values(ax, result, track, len(panels) == 1)
     return figure
+
+
+def few_values(result: EvalResult) -> bool:
+    """Whether all values are in the sample, and few enough to be drawn one by one."""
+    return result.samples.complete and result.curves[f"{result.region}/density_flat"].sum() <= FEW_VALUES
+
+
+def _write_values(ax: Axes, result: EvalResult, track: int | None, alone: bool) -> None:
+    """How well a track (None: all together) is predicted, in a corner of its scatter plot."""
+    words = ["pearson", *(["spearman"] if alone else []), *(["r2"] if alone or result.bin_width else [])]
+    if track is None and not alone:
+        values = [result.summary.get(f"{word}_{result.region}_flat", np.nan) for word in words]
+    else:
+        values = [result.per_track.get(f"{word}_{result.region}", [np.nan])[track or 0] for word in words]
+    pairs = zip(words, values, strict=True)
+    lines = [f"{'r' if word == 'pearson' else word} = {value:.3f}" for word, value in pairs if not np.isnan(value)]
+    ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=9, color=INK,
+            bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2})  # fmt: skip
+
+
+def density_of(result: EvalResult, track: int | None) -> tuple[np.ndarray, float, float, float] | None:
+    """Counts (bins, bins) of a track, None: of all, with the ends of the axes and their floor; None if none is kept."""
+    name = f"{result.region}/density"
+    if track is None:
+        place, ending = 0, "_flat"
+    else:
+        kept = result.curves.get(f"{name}_track", np.arange(len(result.tracks)))
+        found = np.flatnonzero(kept == track) if name in result.curves else []
+        if not len(found):
+            return None
+        place, ending = int(found[0]), ""
+    limits = result.curves[f"{name}_range{ending}"]
+    low, high, *floor = limits[place] if limits.ndim == 2 else limits
+    return result.curves[f"{name}{ending}"][place], float(low), float(high), float(floor[0]) if floor else 0.0
+
+
+def draw_predicted(ax: Axes, result: EvalResult, track: int | None, few: bool, bar: bool = True) -> None:
+    """Predicted against measured values of a track, None: of all, as points or as their density, perhaps with a bar."""
+    counts, low, high, floor = density_of(result, track) or density_of(result, None)
+    if few:
+        draw_points(ax, *(to_axis(values, floor) for values in _sampled(result, track)))
+        equal_limits(ax)
+    else:
+        draw_density(ax, counts, low, high, words_of(result).plural if track is None else "", bar)
+    if floor:
+        log_ticks(ax, floor)
+
+
+def log_ticks(ax: Axes, floor: float) -> None:
+    """Labels of both axes that `to_axis` made, the same: 0, and powers of ten from the floor on."""
+    low, high = ax.get_xlim()
+    powers = 10.0 ** np.arange(np.ceil(np.log10(floor)), np.log10(floor) + max(abs(low), abs(high)) + 1)
+    values = np.concatenate([-powers[::-1], [0.0], powers])
+    places = to_axis(values, floor)
+    shown = (places >= low) & (places <= high)
+    shown &= (values == 0) | (np.abs(places) > 0.12 * (high - low))  # none over that of 0
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(places[shown], [f"{value:g}" for value in values[shown]])
+    ax.set_xlim(low, high), ax.set_ylim(low, high)
 
 
 def draw_points(ax: Axes, predicted: np.ndarray, measured: np.ndarray, color: str = BLUE, label: str = "") -> None:
@@ -235,13 +294,13 @@ def _sampled(result: EvalResult, track: int | None) -> tuple[np.ndarray, np.ndar
 
 def only_classes(result: EvalResult) -> bool:
     """Whether every measured value is 0 or 1, as far as the density tells."""
-    low, high = result.curves[f"{result.region}/density_range_flat"]
+    low, high = result.curves[f"{result.region}/density_range_flat"][:2]
     measured = result.curves[f"{result.region}/density_flat"][0].sum(axis=0)
     return (low, high) == (0, 1) and measured.any() and not measured[1:-1].any()
 
 
-def draw_density(ax: Axes, counts: np.ndarray, low: float, high: float, title: str = "") -> None:
-    """How many values fall into each cell (bins, bins) of predicted and measured in [low, high], with its colours."""
+def draw_density(ax: Axes, counts: np.ndarray, low: float, high: float, title: str = "", bar: bool = True) -> None:
+    """How many values fall into each cell (bins, bins) of predicted and measured in [low, high], perhaps with a bar."""
     image = ax.imshow(
         np.ma.masked_equal(counts, 0), origin="lower", extent=(low, high, low, high), cmap="cividis",
         norm=LogNorm(1, max(2, counts.max())), interpolation="nearest",
@@ -252,10 +311,11 @@ def draw_density(ax: Axes, counts: np.ndarray, low: float, high: float, title: s
         step = (high - low) / len(counts)
         limits = low + used[0] * step, low + (used[-1] + 1) * step
         ax.set_xlim(*limits), ax.set_ylim(*limits)
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
-    bar.ax.tick_params(labelsize=7)
-    bar.outline.set_visible(False)
-    bar.ax.set_title(title, fontsize=7, color=INK)
+    if bar:
+        colors = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+        colors.ax.tick_params(labelsize=7)
+        colors.outline.set_visible(False)
+        colors.ax.set_title(title, fontsize=7, color=INK)
 
 
 def class_histograms(result: EvalResult) -> Figure | None:
@@ -348,65 +408,3 @@ def roc_and_pr(result: EvalResult) -> Figure | None:
         text = f"{word} {number:.3f}" + (" (all tracks together)" if len(result.tracks) > 1 else "")
         ax.text(0.97, 0.04, text, transform=ax.transAxes, ha="right", fontsize=8.5, color=INK)
     return figure
-
-
-def known_mean(values: Sequence[float]) -> float:
-    """Mean of the values that are defined; NaN if none is."""
-    known = np.asarray(values, np.float64)
-    return float(np.nanmean(known)) if not np.isnan(known).all() else float("nan")
-
-
-def group_bars(result: EvalResult) -> Figure | None:
-    """AUC and Matthews correlation of every part of the records, means over tracks; None without parts."""
-    if not result.groups:
-        return None
-    shown = sorted(result.groups, key=lambda group: -sum(result.groups[group]["n_values"]))[:MAX_BARS]
-    every = f"all {literal(result.region)}"
-    figure = Figure(figsize=(9.2, 0.9 + 0.26 * (len(shown) + 1)), layout="constrained")
-    panels = [("auc", "AUC (bars start at chance, 0.5)", 0.5), ("mcc", "Matthews correlation", 0.0)]
-    for column, (ax, (name, label, base)) in enumerate(zip(figure.subplots(1, 2), panels, strict=True)):
-        tidy(ax, label)
-        columns = [result.per_track.get(f"{name}_{result.region}", [np.nan]), *(result.groups[g][name] for g in shown)]
-        for y, values in enumerate(columns if len(result.tracks) <= MAX_THIN_LINES else []):
-            ax.plot(values, [y + 0.38] * len(values), ls="none", marker="o", ms=2.5, mew=0.5, mfc="none", color=GREY)
-        names = [every, *(f"{literal(g, 30)} ({sum(result.groups[g]['n_values']):,})" for g in shown)]
-        means = np.array([known_mean(values) for values in columns])
-        _bars(ax, means, np.full(len(means), np.nan), names if column == 0 else None, base)
-    return figure
-
-
-def group_curves(result: EvalResult) -> Figure | None:
-    """ROC and precision-recall curves of every part of the records, all tracks together; None without curves."""
-    ends = [re.fullmatch(r"[^/]+-(\d+)/fpr_flat", name) for name in result.curves]
-    keys = {int(end[1]): end[0].removesuffix("/fpr_flat") for end in ends if end}
-    parts = [(name, keys[i]) for i, name in enumerate(result.groups) if i in keys and _has_curve(result, keys[i])]
-    if not parts:
-        return None
-    parts.sort(key=lambda part: -sum(result.groups[part[0]]["n_values"]))
-    named = [(f"all {result.region}", result.region, INK, "-")] if _has_curve(result, result.region) else []
-    for number, (name, key) in enumerate(parts[:MAX_GROUP_LINES]):
-        label = f"{literal(name, 26)} ({sum(result.groups[name]['n_values']):,})"
-        named.append((label, key, SERIES[number % len(SERIES)], LINES[number // len(SERIES)]))
-    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for ax, x, y in ((axes[0], "fpr", "tpr"), (axes[1], "tpr", "precision")):
-        for label, key, color, line in named:
-            values = (result.curves[f"{key}/{x}_flat"][0], result.curves[f"{key}/{y}_flat"][0])
-            ax.plot(*values, color=color, ls=line, lw=2.0 if color == INK else 1.3, label=label)
-        ax.set_xlim(0, 1), ax.set_ylim(0, 1.01)
-        ax.set_aspect("equal")
-    axes[0].plot([0, 1], [0, 1], color=GREY, lw=0.9, ls=(0, (5, 4)))
-    tidy(axes[0], "false positive rate", "true positive rate")
-    tidy(axes[1], "recall", "precision")
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
-    return figure
-
-
-def _has_curve(result: EvalResult, key: str) -> bool:
-    """Whether both classes occur."""
-    return (
-        f"{key}/fpr_flat" in result.curves
-        and not np.isnan([result.curves[f"{key}/{name}_flat"][0] for name in ("fpr", "tpr", "precision")])
-        .all(axis=1)
-        .any()
-    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxepi.config import monitors
 from jaxepi.evaluate.result import EvalResult
-from jaxepi.report import plots
+from jaxepi.report import group_plots, plots
 from jaxepi.report.browser import browser_view
 from jaxepi.report.page import PAGE
 from jaxepi.report.pictures import Picture, environment, figure_block, make_pictures, write_pictures
@@ -17,6 +17,8 @@ from jaxepi.report.words import describe_figures, describe_metrics, headlines, w
 from jaxepi.storage.atomic import plain, write_json, write_text
 from jaxepi.storage.history import RunHistory, read_log
 
+MOST_UNDEFINED = 500  # undefined values that the page lists; all are in metrics.json
+ASSAY_VALUES = ("pearson", "spearman", "r2", "mse", "mean_target", "mean_prediction")
 GROUP_VALUES = ("auc", "average_precision", "accuracy", "tpr", "tnr", "f1", "mcc")
 
 
@@ -110,16 +112,19 @@ def _split_pictures(result: EvalResult, best: Mapping[str, Any]) -> list[Picture
     prefix = re.sub(r"[^A-Za-z0-9_-]", "_", result.split) + "_"
     figures = {
         "per_track": plots.per_track_bars(result, best.get("per_track")) if len(result.tracks) > 1 else None,
+        "assays": group_plots.assay_boxes(result),
         "density": plots.predicted_against_measured(result),
+        "scatters": group_plots.track_scatters(result),
         "classes": plots.class_histograms(result),
         "reliability": plots.reliability(result),
         "roc_pr": plots.roc_and_pr(result),
-        "groups": plots.group_bars(result),
-        "group_curves": plots.group_curves(result),
+        "groups": group_plots.group_bars(result),
+        "group_curves": group_plots.group_curves(result),
     }
     windows, about = {}, {}
+    names = [plots.title_of(result, track) for track in result.shown] if result.bin_width else result.tracks
     for number, shown in enumerate(result.windows, start=1):
-        windows[f"window{number}"] = browser_view(shown, result.tracks)
+        windows[f"window{number}"] = browser_view(shown, names, result.bin_width)
         why = {"varied": "chosen because its measured values vary most", "random": "chosen at random"}
         about[f"window{number}"] = (
             f"Held-out window {number}: {shown.chrom or 'record'}:{shown.start + 1:,}",
@@ -178,7 +183,10 @@ def _section(result: EvalResult, best: Mapping[str, Any], pictures: list[Picture
         "rows": rows,
         "single": len(result.tracks) == 1,
         "has_best": any(row["best"] != "–" for row in rows),
-        "undefined": undefined,
+        "undefined": undefined[:MOST_UNDEFINED],
+        "undefined_count": len(undefined),
+        "assays": _assay_rows(result),
+        "assay_values": [value for value in ASSAY_VALUES if f"{value}_{region}" in result.per_track],
         "groups": _group_rows(result),
         "group_values": GROUP_VALUES,
         "figures": pictures,
@@ -207,9 +215,22 @@ def _group_rows(result: EvalResult) -> list[dict[str, Any]]:
         {
             "name": group,
             "count": _number(sum(values["n_values"])),
-            "means": [_number(plots.known_mean(values[name])) for name in GROUP_VALUES],
+            "means": [_number(group_plots.known_mean(values[name])) for name in GROUP_VALUES],
         }
         for group, values in result.groups.items()
+    ]
+
+
+def _assay_rows(result: EvalResult) -> list[dict[str, Any]]:
+    """A line an assay: number of its tracks, and means over them."""
+    names = [f"{value}_{result.region}" for value in ASSAY_VALUES]
+    return [
+        {
+            "name": assay,
+            "count": _number(int(values["n_tracks"])),
+            "means": [_number(values[name]) for name in names if name in values],
+        }
+        for assay, values in result.track_groups.items()
     ]
 
 

@@ -39,11 +39,23 @@ ABOUT = {
     "per_track": (
         "Per track",
         "Tracks sorted by Pearson correlation. An orange tick, where there is one, is the best that any model can "
-        "reach.",
+        "reach. An axis of R2 begins at -1.",
     ),
     "density": (
         "Predicted against measured",
-        "How many values fall on each pair of measured and predicted value (logarithmic colour; dashed: equality).",
+        "How many values fall on each pair of measured and predicted value (logarithmic colour; dashed: equality). "
+        "Where values span decades, the axes are logarithmic above the median and linear below: 0 has a place.",
+    ),
+    "assays": (
+        "Assays",
+        "The tracks of every assay: median, quartiles, and whiskers of up to one and a half times their distance; "
+        "circles are single tracks, where there are few. In brackets how many tracks an assay has. R2 below -1 is "
+        "drawn at -1.",
+    ),
+    "scatters": (
+        "Single tracks",
+        "Predicted against measured values of tracks from the best (top left) to the worst Pearson correlation, each "
+        "on scales of its own. Dashed: equality.",
     ),
     "classes": (
         "Predictions of the two classes",

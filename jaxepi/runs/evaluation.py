@@ -1,5 +1,6 @@
 """Evaluation of a run's checkpoint on splits of its dataset, as files and a report."""
 
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -10,8 +11,10 @@ from flax import nnx
 
 from jaxepi.config import check_run, dataset_source, monitors, report_checkpoint
 from jaxepi.data import Dataset, Mixture, check_batch_size
+from jaxepi.data.mixture import Part
 from jaxepi.data.open import find_dataset
 from jaxepi.errors import JaxepiError
+from jaxepi.evaluate.evaluator import Keeper
 from jaxepi.evaluate.result import EvalResult
 from jaxepi.evaluate.split import evaluate_split, own_metric
 from jaxepi.evaluate.step import make_evaluate_step
@@ -19,12 +22,18 @@ from jaxepi.parallel.hosts import say
 from jaxepi.parallel.mesh import make_mesh, state_shardings
 from jaxepi.registry import get_system, make_task, task_of
 from jaxepi.report.expectation import expectation
-from jaxepi.task import Task
+from jaxepi.runs.saved_predictions import saving
+from jaxepi.task import Task, part_of
 from jaxepi.trained import RestoredModel, restore_model
 
 
 def evaluate_run(
-    workdir: Path, config: Any, split: str | None, checkpoint: str | None = None, report: bool = True
+    workdir: Path,
+    config: Any,
+    split: str | None,
+    checkpoint: str | None = None,
+    report: bool = True,
+    save: bool = False,
 ) -> dict[str, EvalResult]:
     """Evaluates a run's checkpoint and writes eval/<split>/ and the report.
 
@@ -33,6 +42,7 @@ def evaluate_run(
       config: where the data lie, batch size and readers; None takes the run's own.
       split: one split; None for validation and test of the run.
       checkpoint: "best", "best_<metric>" or "last"; None for what config.report_checkpoint says.
+      save: also write preds.h5 and targets.h5 into eval/<split>/, see `jaxepi.runs.saved_predictions`.
 
     Returns:
       split -> EvalResult; of several datasets <split>_<dataset> -> EvalResult, one for each.
@@ -58,13 +68,14 @@ def evaluate_run(
     splits = [split] if split else [name for name in (own.validation_split, own.test_split) if name]
     several = len(dataset.parts) > 1
     places = {f"{name}_{part}" if several else name: (name, part) for name in splits for part in dataset.parts}
-    results = {
-        place: evaluate_split(
-            predict_step, task, dataset.parts[part], name, mesh, config,
-            output=workdir / "eval" / place, step=restored.meta["step"],
-        )
-        for place, (name, part) in places.items()
-    }  # fmt: skip
+    results = {}
+    for place, (name, part) in places.items():
+        folder, data = workdir / "eval" / place, dataset.parts[part]
+        with _saving(folder, task, data, name) if save else contextlib.nullcontext() as keeper:
+            results[place] = evaluate_split(
+                predict_step, task, data, name, mesh, config,
+                output=folder, step=restored.meta["step"], keepers=[keeper] if save else (),
+            )  # fmt: skip
     watched = [own_metric(metric) for metric in monitors(config.monitor, task.monitor)]
     for place, result in results.items():
         values = ", ".join(f"{metric} {result.summary.get(metric, float('nan')):.4f}" for metric in watched)
@@ -75,6 +86,13 @@ def evaluate_run(
         path = write_report(workdir, results, workdir / "log.jsonl", restored.config, expectation=expectation(config))
         say(f"report: {path}")
     return results
+
+
+def _saving(folder: Path, task: Task, data: Dataset | Part, split: str) -> contextlib.AbstractContextManager[Keeper]:
+    """Keeps the predictions of a split of one dataset."""
+    own = part_of(task, data.number if isinstance(data, Part) else 0)
+    with contextlib.closing(data.split(split)) as records:
+        return saving(folder, own, len(records))
 
 
 def _task_for(dataset: Dataset | Mixture, restored: RestoredModel, workdir: Path) -> Task:

@@ -11,20 +11,22 @@ from jaxepi.errors import JaxepiError
 from jaxepi.predictor import Predictor
 
 
-def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> Predictor:
+def load_predictor(source: Path | str, config: Any, checkpoint: str | None, **asked: Any) -> Predictor:
     """The predictor of a run, or of a released file, which reads records as the section `task` of the config says.
 
     Args:
       source: the folder of a run, or a file.
       config: what the user gave, or None.
       checkpoint: of a run: "best", "best_<metric>" or "last"; None for what its config says.
+      **asked: what else `jaxepi.load` takes, such as `head`; None is as if it was not given.
 
     Raises:
       JaxepiError: nothing there, a checkpoint of a file, or the config is for another system than the file.
     """
+    asked = {name: value for name, value in asked.items() if value is not None}
     if Path(source).is_dir():
-        return jaxepi.load(source, which=checkpoint)
-    predictor = jaxepi.load(source)
+        return jaxepi.load(source, which=checkpoint, **asked)
+    predictor = jaxepi.load(source, **asked)
     if checkpoint is not None:
         raise JaxepiError(f"{source} is a released file and no run with checkpoints: leave out --checkpoint.")
     if config is None:
@@ -33,7 +35,7 @@ def load_predictor(source: Path | str, config: Any, checkpoint: str | None) -> P
         raise JaxepiError(
             f"The config is for {config.system!r}, but {source} holds a model of {predictor.system.name}."
         )
-    return jaxepi.load(source, task=config.task)
+    return jaxepi.load(source, task=config.task, **asked)
 
 
 def dataset_of(predictor: Predictor, config: Any) -> tuple[Dataset, int]:

@@ -16,6 +16,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", metavar="NAME", help="a split of the dataset (default: the run's validation and test)"
     )
+    parser.add_argument(
+        "--save", action="store_true", help="also write preds.h5 and targets.h5 of every split (of bins)"
+    )
     add_hosts(parser)
 
 
@@ -25,4 +28,4 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     start(options, config)
     from jaxepi.runs.evaluation import evaluate_run
 
-    evaluate_run(workdir, config, options.split, options.checkpoint, report=True)
+    evaluate_run(workdir, config, options.split, options.checkpoint, report=True, save=options.save)

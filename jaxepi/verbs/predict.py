@@ -16,7 +16,8 @@ AT_CPGS = ("cpg", "site")  # where the values of a prediction lie that are writt
 FORMATS = ("hdf5", "bigwig")
 DTYPES = ("float16", "float32")
 OF_SEQUENCE = ("fasta", "regions", "tracks")
-OF_BINS = ("site_length", "sum", "formats", "dtype", "rc", "shifts")
+OF_MODEL = ("rc", "shifts", "head", "params")  # whatever is written
+OF_BINS = ("site_length", "sum", "formats", "dtype", *OF_MODEL)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dtype", type=shared.one_of(*DTYPES), metavar=shared.braces(*DTYPES),
         help="numbers to write (default: float16, of sums float32)",
     )  # fmt: skip
+    group.add_argument("--head", type=shared.whole_number, metavar="N", help="of a model with several (default: 0)")
+    group.add_argument("--params", metavar="FILE", help="params.json that describes the network of --weights")
     group.add_argument("--rc", action="store_true", help="mean over both strands")
     group.add_argument(
         "--shifts", type=shared.whole_numbers, metavar="BP,...", help="mean over windows moved so far (default: 0)"
@@ -67,7 +70,7 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     shared.start(options, config)
     from jaxepi.runs.source import load_predictor
 
-    predictor = load_predictor(source, config, options.checkpoint)
+    predictor = load_predictor(source, config, options.checkpoint, head=options.head, params=options.params)
     if predictor.grid.at == "bin":
         _predict_bins(predictor, options, config, out)
         return
@@ -123,11 +126,12 @@ def _predict_bins(predictor: Any, options: argparse.Namespace, config: Any, out:
         from jaxepi.analysis.predict_split import predict_split_files
         from jaxepi.runs.source import dataset_of
 
-        regional = [name for name in (*OF_SEQUENCE, *OF_BINS) if name not in ("rc", "shifts")]
+        regional = [name for name in (*OF_SEQUENCE, *OF_BINS) if name not in OF_MODEL]
         _leave_out(options, regional, "--split predicts all tracks and bins of the records of a dataset")
         dataset, batch_size = dataset_of(predictor, config)
+        part = _one_of(dataset, options.head)
         numbers = predict_split_files(
-            predictor, dataset=dataset, split=options.split, out_dir=out, batch_size=batch_size, views=views
+            predictor, dataset=part, split=options.split, out_dir=out, batch_size=batch_size, views=views
         )
     else:
         from jaxepi.analysis.predict_bins import predict_bin_files
@@ -146,6 +150,23 @@ def _predict_bins(predictor: Any, options: argparse.Namespace, config: Any, out:
             views=views,
         )
     print(f"{numbers['windows']:,} windows of {numbers['tracks']:,} tracks written to {out}", file=sys.stderr)
+
+
+def _one_of(dataset: Any, head: int | None) -> Any:
+    """A dataset, or of several that of the head.
+
+    Raises:
+      JaxepiError: there are several, and nothing tells which.
+    """
+    parts = list(dataset.parts.values())
+    if len(parts) == 1:
+        return dataset
+    if head is None:
+        raise JaxepiError(
+            f"--split is of one dataset, but there are {', '.join(dataset.parts)}: choose one with --head, or with "
+            "--config.dataset.paths."
+        )
+    return parts[head].dataset
 
 
 def _predict_records(predictor: Any, options: argparse.Namespace, config: Any, out: Path) -> None:

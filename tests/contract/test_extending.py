@@ -4,7 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pyBigWig
 import pytest
 from toys.windowsum import SYSTEM
 from toys.windowsum_recipe import WindowSumRecipe
@@ -61,12 +63,34 @@ def test_it_learns(workdir):
         assert metrics(workdir, split)["pearson_bin_per_track_mean"] > 0.9
 
 
-def test_it_is_evaluated_and_reported_by_the_verb(workdir, capsys):
+def test_it_is_evaluated_and_reported_by_the_verb(workdir, data, capsys):
     before = metrics(workdir, "test")
-    assert main(["eval", "--workdir", str(workdir), "--split", "test"]) == 0
+    assert main(["eval", "--workdir", str(workdir), "--split", "test", "--save"]) == 0
     np.testing.assert_equal(metrics(workdir, "test"), before)
     assert "pearson_bin_per_track_mean" in capsys.readouterr().err
     assert (workdir / "report/report.html").stat().st_size > 100_000
+    records, predictor = open_dataset(data, kinds=SYSTEM.datasets).split("test"), jaxepi.load(workdir)
+    with h5py.File(workdir / "eval/test/preds.h5") as preds, h5py.File(workdir / "eval/test/targets.h5") as targets:
+        np.testing.assert_allclose(preds["preds"], predictor.predict(records), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(targets["targets"], [records[n]["target"] for n in range(20)], rtol=1e-3)
+        assert preds["tracks"][:].astype(str).tolist() == ["gc", "cpg"]
+
+
+def test_bins_of_a_split_are_predicted_by_the_verb(workdir, data, tmp_path, capsys):
+    """As eval --save does, and of a genome's regions."""
+    words = ["predict", "--workdir", str(workdir), "--out"]
+    assert main([*words, str(tmp_path / "split"), "--split", "test"]) == 0
+    assert "20 windows of 2 tracks written to" in capsys.readouterr().err
+    with h5py.File(tmp_path / "split/preds.h5") as ours, h5py.File(workdir / "eval/test/preds.h5") as theirs:
+        np.testing.assert_allclose(ours["preds"], theirs["preds"], rtol=1e-3, atol=1e-4)
+    (tmp_path / "g.fa").write_text(">chr1\n" + "ACGGC" * 500 + "\n")
+    (tmp_path / "r.bed").write_text("chr1 0 2500\n")
+    genome = [f"--fasta={tmp_path / 'g.fa'}", f"--regions={tmp_path / 'r.bed'}"]
+    assert main([*words, str(tmp_path / "regions"), *genome]) == 0
+    with pyBigWig.open(str(tmp_path / "regions/bigwig/gc.bw")) as file:
+        assert np.nanmean(file.values("chr1", 0, 2500)) > 0.6  # of letters that are G or C in four of five places
+    assert main([*words, str(tmp_path / "x"), "--split", "tset"]) == 2
+    assert "tset" in capsys.readouterr().err
 
 
 def test_it_predicts_and_goes_out_and_comes_back(workdir, data, tmp_path):

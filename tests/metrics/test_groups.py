@@ -11,7 +11,7 @@ from jaxepi.evaluate.result import EvalResult
 from jaxepi.metrics import standard as metrics
 from jaxepi.metrics.exact import auc
 from jaxepi.metrics.groups import Groups
-from jaxepi.report.plots import group_curves, known_mean
+from jaxepi.report.group_plots import group_curves, known_mean
 from jaxepi.report.run_report import write_report
 
 GROUPS = Groups("annotation", ("CGI", "<i>exons</i>", "nowhere"))

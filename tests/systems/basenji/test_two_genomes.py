@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from jaxepi.registry import make_task
 from jaxepi.runs.evaluation import evaluate_run
 from jaxepi.train.loop import train
 from jaxepi.trained import restore_model
+from jaxepi.verbs.command import main
 
 CRITERION = "pearson_plus_quarter_r2_bin_per_track_mean"
 
@@ -75,6 +77,23 @@ def test_each_split_of_each_genome_is_evaluated(run, genomes):
     logged = records(run, "eval")[-1]["metrics"]
     value = results["valid_mm"].summary["pearson_bin_per_track_mean"]
     np.testing.assert_allclose(value, logged["pearson_bin_per_track_mean@mm"], rtol=1e-5)
+
+
+def test_a_split_of_each_genome_is_written_by_its_own_head(run, genomes, tmp_path, capsys):
+    """By eval --save of all, and by predict --split --head of one."""
+    evaluate_run(run, None, "valid", None, report=False, save=True)
+    words = ["predict", f"--workdir={run}", "--split=valid"]
+    assert main([*words, f"--out={tmp_path / 'x'}"]) == 2
+    assert "there are hg, mm: choose one with --head" in capsys.readouterr().err
+    assert main([*words, "--head=1", "--rc", f"--out={tmp_path / 'mm'}"]) == 0
+    predictor, records = jaxepi.load(run, head=1), open_dataset(genomes[1]).split("valid")
+    with h5py.File(tmp_path / "mm/preds.h5") as both, h5py.File(run / "eval/valid_mm/preds.h5") as one:
+        np.testing.assert_allclose(both["preds"], predictor.predict(records, rc=True), rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(one["preds"], predictor.predict(records), rtol=2e-3, atol=1e-4)
+    with h5py.File(run / "eval/valid_mm/targets.h5") as saved:
+        np.testing.assert_array_equal(saved["targets"], [records[n]["target"] for n in range(3)])
+    table = (run / "eval/valid_mm/per_track.tsv").read_text().splitlines()
+    assert table[1].split("\t")[:2] == ["mm_0", "CAGE:mm"]
 
 
 def test_a_single_genome_is_evaluated_by_the_head_with_its_tracks(run, genomes, tmp_path):

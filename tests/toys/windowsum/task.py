@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.config import from_section
-from jaxepi.metrics.standard import standard_metrics, summarize
+from jaxepi.metrics.standard import regression_metrics, summarize
 from jaxepi.sequence import N, one_hot, reverse_complement
 from jaxepi.task import Grid, Options, Task, choose_tracks
 from jaxepi.windows import as_windows, hot
@@ -80,7 +80,7 @@ class WindowSumTask(Task):
         return {"prediction": self.values(outputs), "offset": offset, **targets}
 
     def metrics(self, outputs, targets):
-        return standard_metrics(self.values(outputs), targets["target"], targets["mask"], region="bin")
+        return regression_metrics(self.values(outputs), targets["target"], targets["mask"], region="bin")
 
     def summarize(self, metrics):
         return summarize(metrics)
