@@ -10,10 +10,10 @@ from flax import nnx
 
 from jaxepi.layers.keras_like import BatchNorm
 from jaxepi.pretrained.table import IDENTITY, Entry, Transform, permute
-from jaxepi.systems.basenji import blocks as blocks
-from jaxepi.systems.basenji.attention import Attention
+from jaxepi.systems.basenji.blocks import sequences
+from jaxepi.systems.basenji.blocks.attention import Attention
+from jaxepi.systems.basenji.blocks.pairs import SeparableConv2D
 from jaxepi.systems.basenji.model import Basenji, BasenjiConfig
-from jaxepi.systems.basenji.pair_blocks import SeparableConv2D
 
 _NORM = {"gamma": "scale", "beta": "bias"}
 # of multihead_attention: layer inside -> ours, in the order of their weights, which follow the two biases
@@ -104,9 +104,9 @@ def _walk(module: Any, path: str, head: int | None) -> Iterator[Layer]:
 
 def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
     """Stem and weights, if the module is one layer of Keras."""
-    if isinstance(module, blocks.Conv):
+    if isinstance(module, sequences.Conv):
         return f"conv{module.kernel.ndim - 2}d", _arrays(module, path, {"kernel": "kernel", "bias": "bias"})
-    if isinstance(module, blocks.Linear):
+    if isinstance(module, sequences.Linear):
         return "dense", _arrays(module, path, {"kernel": "kernel", "bias": "bias"})
     if isinstance(module, BatchNorm):
         return "batch_normalization", _arrays(
@@ -114,16 +114,16 @@ def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
         )  # fmt: skip
     if isinstance(module, nnx.LayerNorm):
         return "layer_normalization", _arrays(module, path, _NORM)
-    if isinstance(module, blocks.Scale):
+    if isinstance(module, sequences.Scale):
         return "scale", _arrays(module, path, {"scale": "scale"})
-    if isinstance(module, blocks.SeparableConv | SeparableConv2D):
+    if isinstance(module, sequences.SeparableConv | SeparableConv2D):
         rank = module.depthwise.kernel.ndim
         inner = [
             *_arrays(module.depthwise, f"{path}.depthwise", {"depthwise_kernel": "kernel"}, _DEPTHWISE[rank]),
             *_arrays(module.pointwise, f"{path}.pointwise", {"pointwise_kernel": "kernel", "bias": "bias"}),
         ]
         return f"separable_conv{rank - 2}d", inner
-    if isinstance(module, blocks.SqueezeExcite):
+    if isinstance(module, sequences.SqueezeExcite):
         parts = {"dense": "squeeze", "dense_1": "excite"}
         inner = [
             weight._replace(name=f"{name}/{weight.name}")
@@ -137,7 +137,7 @@ def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
             held = _arrays(getattr(module, part), f"{path}.{part}", {"kernel": "kernel", "bias": "bias"})
             inner += [weight._replace(name=f"{name}/{weight.name}") for weight in held]
         return "multihead_attention", inner
-    if isinstance(module, blocks.SoftmaxPool):
+    if isinstance(module, sequences.SoftmaxPool):
         return "softmax_pool1d", _arrays(module.logit, f"{path}.logit", {"dense/kernel": "kernel"})
     return None
 

@@ -7,15 +7,15 @@ import pytest
 from flax import nnx
 
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.basenji import blocks
-from jaxepi.systems.basenji.attention import position_features
+from jaxepi.systems.basenji.blocks import sequences
+from jaxepi.systems.basenji.blocks.attention import position_features
 from jaxepi.systems.basenji.model import MODULES, Basenji, BasenjiConfig
 from jaxepi.systems.basenji.shapes import Traced, follow
 from jaxepi.systems.basenji.vocabulary import VOCABULARY, Filled, arguments
 
 
 def shared(dtype=jnp.float32):
-    return blocks.Made("tanh", False, jnp.dtype(dtype), False, nnx.Rngs(0))
+    return sequences.Made("tanh", False, jnp.dtype(dtype), False, nnx.Rngs(0))
 
 
 def made(shape, dtype=jnp.float32, **block):
@@ -31,7 +31,7 @@ def test_convolutions_pad_as_tensorflow(golden, case):
     width, dilation, stride = (int(part[1:]) for part in case.split("_"))
     with jax.enable_x64(True):
         kernel = jnp.asarray(layers[f"param:conv_{case}"])
-        layer = blocks.Conv(4, 2, width, {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
+        layer = sequences.Conv(4, 2, width, {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
                             stride=stride, dilation=dilation)  # fmt: skip
         layer.kernel.set_value(kernel)
         out = layer(jnp.asarray(layers["in:x1d"]))
@@ -43,7 +43,7 @@ def test_convolutions_of_maps(golden, case):
     layers = golden("basenji", "layers.npz")
     width, dilation = (int(part[1:]) for part in case.split("_"))
     with jax.enable_x64(True):
-        layer = blocks.Conv(3, 2, (width, width), {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
+        layer = sequences.Conv(3, 2, (width, width), {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
                             dilation=dilation)  # fmt: skip
         layer.kernel.set_value(jnp.asarray(layers[f"param:conv2d_{case}"]))
         out = layer(jnp.asarray(layers["in:x2d"]))
@@ -63,7 +63,7 @@ def test_crops(golden):
 
 def test_layer_norm_is_over_channels(golden):
     layers = golden("basenji", "layers.npz")
-    norm = blocks.normalisation(4, {"norm_type": "layer"}, shared())
+    norm = sequences.normalisation(4, {"norm_type": "layer"}, shared())
     norm.epsilon = 0.007
     norm.scale.set_value(jnp.asarray(layers["param:bn_gamma"], jnp.float32))
     norm.bias.set_value(jnp.asarray(layers["param:bn_beta"], jnp.float32))
@@ -143,7 +143,7 @@ def test_squeeze_excite_by_its_formula():
 
 
 def test_softmax_pool_by_its_formula():
-    pool = blocks.SoftmaxPool(16, 2, shared())
+    pool = sequences.SoftmaxPool(16, 2, shared())
     np.testing.assert_array_equal(pool.logit.kernel[...][:, 0], [2.0] + [0.0] * 15)
     first = np.exp(2 * np.asarray(X[:, :, 0])).reshape(2, 4, 2, 1)
     expected = (np.asarray(X).reshape(2, 4, 2, 16) * first).sum(2) / first.sum(2)

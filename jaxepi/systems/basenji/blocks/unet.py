@@ -6,7 +6,7 @@ from flax import nnx
 
 from jaxepi.layers.activations import activate
 from jaxepi.layers.keras_like import max_pool
-from jaxepi.systems.basenji.blocks import (
+from jaxepi.systems.basenji.blocks.sequences import (
     Arguments,
     ConvNac,
     Dropout,

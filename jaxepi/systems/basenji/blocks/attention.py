@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.layers.keras_like import NORM_EPSILON
-from jaxepi.systems.basenji.blocks import Arguments, Dropout, Linear, Made, called, initializer
+from jaxepi.systems.basenji.blocks.sequences import Arguments, Dropout, Linear, Made, called, initializer
 from jaxepi.systems.basenji.vocabulary import Shape
 
 
