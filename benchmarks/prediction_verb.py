@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--config", help="config file of a system of bins, with :variant if wanted")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the config")
     parser.add_argument("--system", default="basenji", help="whose toy is predicted, without --config")
+    parser.add_argument("--window", type=int, default=131_072, help="bp, with --config")
     parser.add_argument("--bins", type=int, default=512, help="predicted bins of a window of the toy")
     parser.add_argument("--tracks", type=int, default=16, help="outputs of the model")
     parser.add_argument("--bigwigs", type=int, default=2, help="tracks that are written as BigWigs, in another job")
@@ -64,7 +65,7 @@ def make_predictor(arguments: argparse.Namespace) -> Predictor:
     if config is None:
         task = task_of(system, toy.model, toy.task, toy.manifest)
     else:  # where the bins lie, the model tells
-        manifest = {name: toy.manifest[name] for name in ("kind", "tracks")} | {"window": config.model.window}
+        manifest = {name: toy.manifest[name] for name in ("kind", "tracks")} | {"window": arguments.window}
         task = task_of(system, config.model, config.task, manifest)
     if task.grid.at != "bin":
         raise JaxepiError(f"{system.name} predicts no bins here: choose another --system or --config.")

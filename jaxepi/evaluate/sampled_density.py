@@ -12,6 +12,7 @@ from jaxepi.evaluate.sampling import Sample
 
 BINS = 64  # of either axis
 MOST_VALUES = 2_000_000  # that a grid counts; of more, those of the first positions, which are a random choice too
+MOST_OF_TRACK = 50_000  # the same for the grid of one track
 DECADES = 4  # that a logarithmic axis spans at most, below the largest value
 WIDE = 30.0  # a largest value of so many times the median needs a logarithmic axis
 
@@ -47,7 +48,7 @@ def density_curves(sample: Sample, region: str, tracks: Sequence[int]) -> dict[s
     """What `EvalResult.curves` keeps of a sample (N, K): the densities of all values and of some tracks."""
     most = max(1, MOST_VALUES // max(sample.target.shape[1], 1))
     flat = density(sample.prediction[:most].ravel(), sample.target[:most].ravel())
-    single = [density(sample.prediction[:MOST_VALUES, k], sample.target[:MOST_VALUES, k]) for k in tracks]
+    single = [density(sample.prediction[:MOST_OF_TRACK, k], sample.target[:MOST_OF_TRACK, k]) for k in tracks]
     curves = {f"{region}/density_flat": flat[0][None], f"{region}/density_range_flat": flat[1]}
     if single:
         curves[f"{region}/density"] = np.stack([counts for counts, _ in single])

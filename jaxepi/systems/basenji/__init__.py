@@ -16,5 +16,5 @@ SYSTEM = System(
     objective=BasenjiObjective,
     toy=toy,
     weights=WEIGHTS,
-    words={"bin": Words(plural="bins", values="measured coverage", reliability="mean measured coverage")},
+    words={"bin": Words(plural="bins", reliability="mean measured coverage")},
 )
