@@ -157,7 +157,8 @@ def test_law_5_rooms_are_small_and_named_after_what_they_hold():
     folders = {path.parent for package in ("jaxepi", "data_prep", "configs") for path in (ROOT / package).rglob("*.py")}
     for folder in folders:
         files = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
-        assert len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)} holds {len(files)} files"
+        flat = folder.name == "configs"  # one file an experiment, whatever their number
+        assert flat or len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)} holds {len(files)} files"
         assert not FORBIDDEN_NAMES & {*files, folder.name}, folder
 
 
