@@ -152,6 +152,14 @@ def _fpn(given: Mapping[str, Any], shape: Shape) -> Shape:
     return given["stride"] * shape[0], shape[1]
 
 
+def _transformer(given: Mapping[str, Any], shape: Shape) -> Shape:
+    if shape[1] % given["heads"]:
+        raise JaxepiError(f"A transformer of {given['heads']} heads cannot split the {shape[1]} channels before it.")
+    if (count := given["num_position_features"] or 0) % 2:
+        raise JaxepiError(f"num_position_features is {count}, but half of them have a sign: give an even number.")
+    return shape
+
+
 def _conv_2d(given: Mapping[str, Any], shape: Shape) -> Shape:
     length = pooled_length(-(-shape[0] // given["stride"]), given)
     return length, length, given["filters"]
@@ -203,8 +211,8 @@ _RULES: dict[str, tuple[int, Any]] = {
     "conv_tower": (2, lambda given, shape: _tower_steps(given, shape)[-1]),
     "res_tower": (2, lambda given, shape: _residual_steps(given, shape)[-1]),
     "fpn_unet": (2, _fpn),
-    "transformer": (2, lambda given, shape: shape),
-    "transformer_tower": (2, lambda given, shape: shape),
+    "transformer": (2, _transformer),
+    "transformer_tower": (2, _transformer),
     "dilated_residual": (2, _residual),
     "dense_block": (0, _dense),
     "final": (0, _dense),

@@ -132,7 +132,13 @@ def _network(params: Any, held: Held, asked: Mapping[str, Any]) -> dict[str, Any
     """Fields of the config: of params.json, of what an export noted, or of a published network with such arrays."""
     content = held.content
     if params is not None:
-        return translate(params).model
+        told = translate(params)
+        if any(told.strand_pairs):
+            warnings.warn(
+                "The params.json pairs tracks of the two strands, which weights do not keep: give "
+                'task={"strand_pair": [...]}, or predict records, whose dataset tells them.', stacklevel=5,
+            )  # fmt: skip
+        return told.model
     if "trunk" in content.sizes:
         return {name: value for name, value in content.sizes.items() if name in NOTED}
     if "trunk" in asked:

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.basenji.blocks import sequences
+from jaxepi.systems.basenji.blocks import sequences, unet
 from jaxepi.systems.basenji.blocks.attention import position_features
 from jaxepi.systems.basenji.model import MODULES, Basenji, BasenjiConfig
 from jaxepi.systems.basenji.shapes import Traced, follow
@@ -123,6 +123,19 @@ def test_every_block_makes_the_shape_that_is_told():
     assert tried | {"fpn_unet"} == set(VOCABULARY) == set(MODULES)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"heads": 3}, "3 heads cannot split the 8 channels"),
+        ({"num_position_features": 5}, "num_position_features is 5, but half of them have a sign"),
+    ],
+)
+def test_a_transformer_splits_evenly(changed, told):
+    given = arguments({"name": "transformer", "key_size": 4, **changed}, {})
+    with pytest.raises(JaxepiError, match=told):
+        follow(Filled("transformer", given), Traced((25, 8)))
+
+
 def test_a_softmax_pool_takes_whole_runs():
     given = arguments({"name": "conv_block", "pool_size": 2, "pool_type": "softmax"}, {})
     with pytest.raises(JaxepiError, match="pool of 2 takes a multiple of it, but comes behind 25 positions"):
@@ -194,15 +207,15 @@ def test_a_unet_joins_the_last_map_of_its_length():
     config = BasenjiConfig(window=64, trunk=trunk, heads=(head,))
     geometry = config.geometry()
     assert (geometry.shape, geometry.stride, geometry.crop) == ((16, 2), 4, 0)
-    model = Basenji(config, rngs=nnx.Rngs(0))
+    model = nnx.eval_shape(lambda: Basenji(config, rngs=nnx.Rngs(0)))
     assert model.trunk[2].dense_finer.kernel.shape == (10, 10) and model.trunk[3].dense_finer.kernel.shape == (8, 10)
     out = nnx.eval_shape(lambda m: m(jnp.zeros((1, 64, 4)), intermediates=True), model)
     assert out.intermediates["trunk_1"].shape == (1, 4, 10) and out.heads[0].shape == (1, 16, 2)
     with pytest.raises(JaxepiError, match="fpn_unet joins 64 positions, but no tower before it has kept as many"):
         BasenjiConfig(window=64, trunk=(trunk[0], trunk[2]), heads=(head,)).geometry()
     x, finer = jax.random.normal(jax.random.key(1), (2, 4, 10)), jax.random.normal(jax.random.key(2), (2, 8, 10))
-    block = model.trunk[2]
-    inner = [nnx.gelu(norm(y)) for norm, y in ((block.norm, x), (block.norm_finer, finer))]
+    block = unet.FpnUnet((4, 10), (8, 10), arguments({"name": "fpn_unet", "activation": "gelu"}, {}), shared())
+    inner = [nnx.gelu(y) for y in (x, finer)]
     expected = block.conv(jnp.repeat(block.dense(inner[0]), 2, axis=1) + block.dense_finer(inner[1]))
     np.testing.assert_allclose(block(x, finer), expected, rtol=1e-5, atol=1e-6)
 

@@ -242,6 +242,12 @@ def test_the_published_port_is_known_by_its_shapes(golden_path):
     assert names == [name for name in told["tensors"] if not name.endswith("num_batches_tracked")]
 
 
+def test_pairs_of_strands_are_not_taken_silently(files, original_params):
+    params = {**original_params("basenji2_small"), "strand_pair": [[1, 0, *range(2, 17)], []]}
+    with pytest.warns(UserWarning, match="pairs tracks of the two strands, which weights do not keep"):
+        digest(files(), params=params)
+
+
 def test_files_of_other_networks_are_told(files, original_params, tmp_path):
     with pytest.raises(JaxepiError, match="holds no published network .*: give params="):
         jaxepi.load(files())
