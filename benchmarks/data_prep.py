@@ -106,7 +106,11 @@ def watch_memory(pid: int, done: threading.Event, peak: list[int]) -> None:
     root = psutil.Process(pid)
     while not done.wait(0.1):
         total = 0
-        for process in [root, *root.children(recursive=True)]:
+        try:
+            processes = [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:  # it has just ended
+            return
+        for process in processes:
             try:
                 total += process.memory_info().rss
             except psutil.NoSuchProcess:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fault_campaign import models, prep, weights, worlds
+from benchmarks.fault_campaign import coverage, models, prep, weights, worlds
 from benchmarks.fault_campaign.changes import EITHER, REFUSED, SAME, UNPROTECTED, Case, Change, copied
 from benchmarks.fault_campaign.prep import Door
 from jaxepi.errors import JaxepiError
@@ -133,6 +133,7 @@ def all_doors() -> list[Door]:
     """Every door, with the programs behind it."""
     return [
         *prep.doors(prepared),
+        *coverage.doors(prepared),
         *models.doors(launched, predicted, collated, loaded),
         *weights.doors(loaded),
     ]

@@ -22,7 +22,12 @@ MANY = {"deepcpg": 2000}  # records of the large dataset of a system; 200 of oth
 # fields of config.model that make a toy's model start faster: tracing is most of the time of a small one
 SMALLER = {"chromoformer": {"bin_sizes": (500,)}}
 # command -> the options of its sample, which makes it as small as it can be
-SAMPLES = {"melody": ("--megabases", "0.2"), "deepcpg": ("--megabases", "0.2"), "chromoformer": ("--genes", "80")}
+SAMPLES = {
+    "melody": ("--megabases", "0.2"),
+    "deepcpg": ("--megabases", "0.2"),
+    "chromoformer": ("--genes", "80"),
+    "coverage": ("--megabases", "0.3"),
+}
 
 CONFIG = '''"""A small run of the kill campaign."""
 

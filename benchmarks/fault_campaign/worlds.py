@@ -52,6 +52,15 @@ GENES_ARRAYS = (
     f"chromoformer --metadata {{folder}}/metadata.csv --npy-dir {{folder}}/npy --marks {' '.join(MARKS)} "
     f"--promoter-length 2000 --chrom-sizes {{folder}}/sizes.txt {QUIET}"
 )
+_COVERAGE = "coverage --fasta {folder}/genome.fa --targets {folder}/targets.txt --window 1024 --crop 128 --bin-width 64"
+COVERAGE = (
+    f"{_COVERAGE} --valid chr2 --test chr3 --blacklist {{folder}}/blacklist.bed.gz --stride-train 0.5 "
+    f"--layout original {QUIET}"
+)
+COVERAGE_FILES = (
+    f"{_COVERAGE} --sequences {{folder}}/sequences.bed --umap {{folder}}/islands.bed --umap-tfr --umap-clip 0.5 "
+    f"--layout original {QUIET}"
+)
 _TRAIN = (
     "--config.report=False --config.eval_every=1 --config.save_every=1 --config.log_every=1 --config.batch_size=4 "
     "--config.eval_batch_size=4 --config.dataset.path={folder}/dataset --config.dataset.sample= "
@@ -95,6 +104,14 @@ def write_raw(folder: Path, seed: int) -> None:
     places = [("chr1", low, low + 300) for low in range(1500, 14_000, 2500)] + [("chr4", 3000, 3100)]
     (folder / "blocks.csv").write_text("chrom,start,end\n" + "".join(f"{c},{s},{e}\n" for c, s, e in places))
     _write_gzip(folder / "blacklist.bed.gz", "chr1\t100\t200\nchr2\t7900\t8000\n")
+    rows = ["index\tidentifier\tfile\tclip\tclip_soft\tscale\tsum_stat\tdescription\tstrand_pair"]
+    rows += ["0\tplus\tK4.bw\t384\t32\t1\tmean\tCHIP:K4\t1", "1\tminus\tK4.bw\t64\t8\t0.5\tsum\tCHIP:K4\t0"]
+    rows += ["2\tpeaks\tpeaks.narrowPeak.gz\t2\t1\t1\tmean\tDNASE:peaks\t2"]
+    (folder / "targets.txt").write_text("\n".join(rows) + "\n")
+    _write_gzip(folder / "peaks.narrowPeak.gz", "".join(f"{chrom}\t500\t1400\tx\n" for chrom in LENGTHS))
+    windows = [("chr1", "train", 12), ("chr4", "train", 6), ("chr2", "valid", 5), ("chr3", "test", 5)]
+    rows = [f"{c}\t{768 * i}\t{768 * i + 768}\t{split}" for c, split, count in windows for i in range(count)]
+    (folder / "sequences.bed").write_text("\n".join(rows) + "\n")
     (folder / "config.py").write_bytes((ROOT / "configs" / "melody_mt.py").read_bytes())
     _write_cells(folder, cpgs, random)
     _write_genes(folder, random)

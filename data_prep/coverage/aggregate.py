@@ -1,12 +1,13 @@
 """Bins of all tracks over all windows: each file is read once, in order of the genome, in large stretches.
 
 The windows of a stretch are cut out and binned together; what is kept, float16 a bin, lies in a file a track, in the
-order of the records. So memory holds one stretch and some windows, whatever the sizes of genome, windows and table.
+order of the records. So memory holds one stretch, some windows and at most the bins of one track for each process.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from jaxepi.genome.intervals import Intervals
 MISSING = ("zero", "baseline")
 COUNTS = ("missing", "blacklisted", "soft_clipped", "clipped", "beyond_float16", "nonzero")
 BLACKLIST_MARGIN = 20  # bp by which a listed region grows on both sides
-_PIECES = 64  # of the windows, at least, for all tracks together: work for many processes
+_PIECES = 64  # blocks of all tracks together, at most if there are fewer tracks: work for many processes
+_PIECE_VALUES = 64 << 20  # that a block has at least, unless a track has fewer
 _STRETCH = 4 << 20  # bases of one read, unless a window is longer
 _WORTH_BRIDGING = 50_000  # bp between windows that are read rather than skipped
+_WORTH_PROCESSES = 400 << 20  # values: a process reads as many while another starts
 _BATCH = 4 << 20  # values of the windows that are binned together, unless one has more
 
 
@@ -72,10 +75,12 @@ class Aggregator:
         """
         self.folder, self.targets, self.sequences, self.binning = folder, tuple(targets), sequences, binning
         self.blacklist, self._prefix = blacklist, prefix
+        worth = max(len(sequences) * sequences.length // _PIECE_VALUES, 1)
+        self._count = min(max(_PIECES // len(self.targets), 1), worth, len(sequences))
         self._signal: tuple[int, Signal] | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_signal": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_pieces"} | {"_signal": None}
 
     @property
     def bins(self) -> int:
@@ -90,34 +95,37 @@ class Aggregator:
 
     def blocks(self) -> list[Block]:
         """Every track, in one piece, or in several of few tracks; the pieces of a track follow each other."""
-        order = np.lexsort((self.sequences.start, self.sequences.chrom_id))
-        count = min(max(_PIECES // len(self.targets), 1), len(order))
-        pieces = np.array_split(order, count)
+        sizes = [len(piece) for piece in self._pieces]
         return [
-            Block(target * len(pieces) + i, len(piece), (target, piece))
+            Block(target * len(sizes) + i, size, (target, i))
             for target in range(len(self.targets))
-            for i, piece in enumerate(pieces)
+            for i, size in enumerate(sizes)
         ]
+
+    @cached_property
+    def _pieces(self) -> list[np.ndarray]:
+        """Numbers of windows in the order of the genome, in parts that are worth a process."""
+        order = np.lexsort((self.sequences.start, self.sequences.chrom_id))
+        return np.array_split(order, self._count)
 
     def make_block(self, block: Block) -> TrackBins:
         """Reads and writes a piece: windows in the order of the genome."""
-        number, windows = block.payload
-        target = self.targets[number]
+        number, piece = block.payload
+        target, windows = self.targets[number], self._pieces[piece]
         if self._signal is None or self._signal[0] != number:
             self._signal = number, open_signal(TrackFile(target.name, target.path), self._prefix)
         counts = np.zeros((len(self.sequences.splits), len(COUNTS)), np.int64)
         largest = np.empty(0, np.float16)
-        file = os.open(self.folder / f"{number}.bins", os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            for rows, values in self._windows(self._signal[1], windows):
-                bins, found = self._bins(target, rows, values)
-                np.add.at(counts, self.sequences.split_id[rows], found)
-                sizes = np.abs(bins) if TRANSFORMS[self.binning.transform].clip_magnitude else bins
-                largest = _largest(np.concatenate([largest, sizes.ravel()]), self.top)
-                for row, own in zip(rows.tolist(), bins, strict=True):
-                    os.pwrite(file, own.tobytes(), row * own.nbytes)
-        finally:
-            os.close(file)
+        made = np.empty((len(windows), self.bins), np.float16)
+        done = 0
+        for rows, values in self._windows(self._signal[1], windows):
+            bins, found = self._bins(target, rows, values)
+            np.add.at(counts, self.sequences.split_id[rows], found)
+            sizes = np.abs(bins) if TRANSFORMS[self.binning.transform].clip_magnitude else bins
+            largest = _largest(np.concatenate([largest, sizes.ravel()]), self.top)
+            made[done : done + len(rows)] = bins
+            done += len(rows)
+        _write_rows(self.folder / f"{number}.bins", windows, made)
         return TrackBins(number, counts, largest)
 
     def _windows(self, signal: Signal, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -224,6 +232,22 @@ class Aggregator:
         return found
 
 
+def _write_rows(path: Path, numbers: np.ndarray, rows: np.ndarray) -> None:
+    """Writes rows (n, T) to their places in a file, those that follow each other at once."""
+    order = np.argsort(numbers)
+    runs = np.split(order, np.flatnonzero(np.diff(numbers[order]) != 1) + 1)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        for run in runs:
+            data = memoryview(rows[run]).cast("B")
+            place = int(numbers[run[0]]) * rows[0].nbytes
+            while data:  # a write may take only a part
+                written = os.pwrite(file, data, place)
+                data, place = data[written:], place + written
+    finally:
+        os.close(file)
+
+
 def _place(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else -1
 
@@ -271,7 +295,7 @@ def aggregate(aggregator: Aggregator, processes: int, progress: bool) -> BinStor
     limits = np.empty(tracks, np.float16)
     largest = np.empty(0, np.float16)
     windows = len(aggregator.sequences)
-    worth = windows * aggregator.sequences.length * tracks > 4 * _STRETCH
+    worth = windows * aggregator.sequences.length * tracks > _WORTH_PROCESSES
     with block_map(aggregator, min(processes, len(blocks)) if worth else 1) as mapped:
         bar = tqdm(total=windows * tracks, desc="tracks", unit=" windows", unit_scale=True, disable=not progress)
         current = 0

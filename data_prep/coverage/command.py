@@ -23,12 +23,11 @@ from data_prep.build.options import (
 )
 from data_prep.build.runner import available_processes
 from data_prep.coverage.aggregate import COUNTS, Aggregator, Binning, aggregate
-from data_prep.coverage.mappability import unmappable_bins
 from data_prep.coverage.options import parser
 from data_prep.coverage.original_folder import FolderStyle, folder_writer
 from data_prep.coverage.placement import chosen_sequences, read_regions
 from data_prep.coverage.recipe import CoverageRecipe, Writing
-from data_prep.coverage.sequences import Sequences
+from data_prep.coverage.sequences import Sequences, unmappable_bins
 from data_prep.coverage.splits import Contigs
 from data_prep.coverage.targets import TargetTable, read_targets
 from data_prep.coverage.transforms import TRANSFORMS

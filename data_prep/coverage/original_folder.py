@@ -19,7 +19,7 @@ from data_prep.build.recipe import Block, BlockResult, Record, Tally
 from data_prep.build.runner import available_processes, block_map
 
 _MEMORY_LEVEL = 9
-_WORTH_PROCESSES = 64 << 20  # bytes of records
+_WORTH_PROCESSES = 16 << 20  # bytes of records
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.coverage.contigs import break_up, intersect, peak_regions, rejoin, subtract, whole_chromosomes
-from data_prep.coverage.sequences import Sequences, lay, read_sequences
+from data_prep.coverage.sequences import Sequences, lay, read_sequences, shared_windows
 from data_prep.coverage.splits import Contigs, by_chromosome, by_fold, by_share, shares_of
 from data_prep.coverage.targets import TargetTable
 from data_prep.sources.genome import Genome
@@ -41,6 +41,13 @@ def chosen_sequences(
     covered = args.window - 2 * args.crop
     if args.sequences:
         sequences = read_sequences(Path(args.sequences), genome.lengths, args.window, args.crop, args.chrom_prefix)
+        shared = shared_windows(sequences)
+        if shared:
+            print(
+                f"warning: {shared} windows of {args.sequences} overlap one of another split: what is trained on is "
+                "tested too",
+                file=sys.stderr,
+            )
         return _covered_by(sequences), sequences
     if args.splits:
         contigs = split_by_regions(args.splits, genome.lengths, args.chrom_prefix)

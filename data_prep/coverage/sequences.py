@@ -1,4 +1,4 @@
-"""Windows whose coverage is binned: laid in the contigs of each split, shuffled, or as a BED file lists them."""
+"""Windows whose coverage is binned, laid in contigs or as a BED file lists them; which bins are unmappable."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,11 @@ from data_prep.coverage.contigs import rejoin
 from data_prep.coverage.splits import Contigs
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.chroms import misnamed, naming_error
-from jaxepi.genome.intervals import Interval
+from jaxepi.genome.intervals import Interval, Intervals
 from jaxepi.genome.text_files import read_bed
 
 _HELD_OUT = ("valid", "test")  # what --stride-test is for
+_MINOR = 0.1  # share of a bin: a smaller overlap with its first or last bin does not count
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,11 @@ def read_sequences(path: Path, lengths: Mapping[str, int], window: int, crop: in
     """The windows of a sequences.bed: all of the length of the window, or all of what its bins cover.
 
     Raises:
-        JaxepiError: another length, no split in the fourth column, or a window beyond its chromosome.
+        JaxepiError: another length, no split in the fourth column, a window beyond its chromosome, or one that comes
+            twice.
     """
     places: dict[str, list[tuple[str, int]]] = {}
+    seen: set[tuple[str, int]] = set()
     before = {window: crop, window - 2 * crop: 0}
     for row in read_bed(path, prefix):
         interval = row.interval
@@ -129,10 +132,26 @@ def read_sequences(path: Path, lengths: Mapping[str, int], window: int, crop: in
         start = interval.start + before[interval.length]
         where = Interval(interval.chrom, start, start + window - 2 * crop)
         _check_on_genome(path, row.line, where, lengths)
+        if (interval.chrom, start) in seen:
+            raise JaxepiError(f"{path} line {row.line} lists {interval} once more: remove the line")
+        seen.add((interval.chrom, start))
         places.setdefault(row.further[0], []).append((interval.chrom, start))
     if not places:
         raise JaxepiError(f"{path} holds no window: rows with chromosome, start, end and split were expected")
     return make_sequences(places, window - 2 * crop)
+
+
+def shared_windows(sequences: Sequences) -> int:
+    """How many windows have a base in common with one of another split, so that what is trained on is tested."""
+    end = sequences.start + sequences.length
+    shared = np.zeros(len(sequences), bool)
+    for split in range(len(sequences.splits)):
+        own = sequences.split_id == split
+        others = Intervals(sequences.chroms, sequences.chrom_id[~own], sequences.start[~own], end[~own])
+        for number, chrom in enumerate(sequences.chroms):
+            here = np.flatnonzero(own & (sequences.chrom_id == number))
+            shared[here] = others.touches(chrom, sequences.start[here], sequences.length)
+    return int(shared.sum())
 
 
 def _check_on_genome(path: Path, line: int, interval: Interval, lengths: Mapping[str, int]) -> None:
@@ -146,3 +165,40 @@ def _check_on_genome(path: Path, line: int, interval: Interval, lengths: Mapping
         raise JaxepiError(
             f"{path} line {line} says {interval}, but {interval.chrom} is {have}: use the same genome build"
         )
+
+
+def unmappable_bins(sequences: Sequences, regions: Intervals, bin_width: int) -> np.ndarray:
+    """Bins of N windows that a region touches by more than a tenth of a bin: (N, T) bool.
+
+    Regions count one by one, as in the original: two that overlap are not joined first.
+    """
+    count, length = len(sequences), sequences.length
+    bins = length // bin_width
+    steps = np.zeros((count, bins + 1), np.int32)
+    for number, chrom in enumerate(sequences.chroms):
+        own = np.flatnonzero(sequences.chrom_id == number)
+        if chrom not in regions.chroms or not len(own):
+            continue
+        of_chrom = regions.chrom_id == regions.chroms.index(chrom)
+        own = own[np.argsort(sequences.start[own], kind="stable")]
+        window, start, end = _pairs(sequences.start[own], length, regions.start[of_chrom], regions.end[of_chrom])
+        first = start // bin_width
+        last = -(-end // bin_width)
+        first = first + ((first + 1) * bin_width - start < _MINOR * bin_width)
+        last = last - (end - (last - 1) * bin_width < _MINOR * bin_width)
+        kept = last > first
+        np.add.at(steps, (own[window[kept]], first[kept]), 1)
+        np.add.at(steps, (own[window[kept]], last[kept]), -1)
+    return np.cumsum(steps[:, :-1], axis=1) > 0
+
+
+def _pairs(
+    windows: np.ndarray, length: int, starts: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every window (ascending starts) with every region that it touches: its number, and the common part within it."""
+    low = np.searchsorted(windows, starts - length, "right")
+    many = np.maximum(np.searchsorted(windows, ends, "left") - low, 0)
+    region = np.repeat(np.arange(len(starts)), many)
+    window = np.arange(len(region)) - np.repeat(np.cumsum(many) - many - low, many)
+    start = np.maximum(starts[region] - windows[window], 0)
+    return window, start, np.minimum(ends[region] - windows[window], length)

@@ -208,15 +208,16 @@ class Basenji(nnx.Module):
         )
         return BasenjiOutputs(outputs, trunk, seen if intermediates else None)
 
-    def penalty(self, head: int) -> jax.Array:
+    def penalty(self, head: int | None = None) -> jax.Array:
         """Σ over kernels of l1 · Σ |kernel| + l2 · Σ kernel², by the scales of their blocks, float32.
 
-        Of the heads only this one counts: batches of another leave it alone.
+        Args:
+          head: the only one that counts, as batches of another leave it alone; None: all count.
         """
         total = jnp.zeros((), jnp.float32)
         for path, module in nnx.iter_modules(self):
             l1, l2 = getattr(module, "penalties", (0.0, 0.0))
-            if (l1 or l2) and (path[0] != "heads" or path[1] == head):
+            if (l1 or l2) and (head is None or path[0] != "heads" or path[1] == head):
                 kernel = module.kernel[...]
                 total = total + l1 * jnp.abs(kernel).sum() + l2 * jnp.square(kernel).sum()
         return total

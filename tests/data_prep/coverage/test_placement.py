@@ -5,8 +5,7 @@ import pytest
 
 from data_prep.coverage import splits
 from data_prep.coverage.contigs import break_up, intersect, peak_regions, rejoin, subtract, whole_chromosomes
-from data_prep.coverage.mappability import unmappable_bins
-from data_prep.coverage.sequences import lay, make_sequences, read_sequences
+from data_prep.coverage.sequences import lay, make_sequences, read_sequences, shared_windows, unmappable_bins
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Interval, Intervals
 
@@ -104,11 +103,17 @@ def test_given_windows_of_both_lengths(tmp_path):
         ("chr9\t0\t200\ttrain\n", "chr9 is not in the FASTA"),
         ("chrM\t800\t1000\ttrain\n", "chrM is 900 bases long"),
         ("1\t0\t200\ttrain\n", "names '1' where the FASTA has 'chr1'"),
+        ("chr1\t0\t200\ttrain\nchr1\t0\t200\ttest\n", "line 2 lists chr1:0-200 once more"),
         ("", "holds no window"),
     ]:
         path.write_text(text)
         with pytest.raises(JaxepiError, match=sentence):
             read_sequences(path, GENOME, 300, 50, "as-is")
+
+
+def test_windows_that_two_splits_share_are_counted():
+    made = make_sequences({"train": [("chr1", 0), ("chr1", 400)], "test": [("chr1", 100), ("chr2", 400)]}, 300)
+    assert shared_windows(made) == 2, "100-400 shares bases with 0-300, and only touches 400-700"
 
 
 def test_unmappable_bins_are_those_of_a_loop_over_windows_and_regions():
