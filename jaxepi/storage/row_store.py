@@ -113,6 +113,7 @@ class RowStore:
             self.rows: int = told["rows"] if told else 0
             self.state: dict[str, int] = told["state"] if told else {}
             if not told:
+                self._clear()
                 _check_room(self.partial, arrays)
             for name, array in arrays.items():
                 self.files[name] = RowFile(self.partial / name, array, new=not told)
@@ -120,6 +121,12 @@ class RowStore:
             self.close()
             raise
         self._synced = time.monotonic()
+
+    def _clear(self) -> None:
+        """Removes what another job left that was killed before it could say what it was."""
+        for path in self.partial.iterdir():
+            if path.name != Path(self._lock.name).name:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def append(self, rows: Mapping[str, np.ndarray], **counts: int) -> None:
         """The next rows (n, ...) of every file by its name; `counts` are added to what `state` holds."""

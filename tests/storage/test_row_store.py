@@ -61,6 +61,16 @@ def test_a_killed_job_goes_on_and_its_bytes_are_those_of_a_whole_one(tmp_path, s
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_what_a_job_left_that_said_nothing_is_not_published(tmp_path):
+    other = RowStore(tmp_path / "out", {"x": 2}, {"z.h5": RowArray("preds", (2, 3), np.float32)})
+    (other.partial / "bigwig").mkdir()
+    other.close()
+    with RowStore(tmp_path / "out", {"x": 1}, ARRAYS) as store:
+        fill(store, 0, 5)
+        store.publish("done.json", {})
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.h5", "b.h5", "done.json"]
+
+
 def test_a_disk_without_room_is_told_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(row_store.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 300}))
     with pytest.raises(JaxepiError, match=r"0.0 GB of disk left, but a.h5 and b.h5 and c.raw need 0.0 GB"):

@@ -251,7 +251,7 @@ def counts(monkeypatch):
     from jaxepi.runs import source
 
     predictor = counts_predictor()
-    monkeypatch.setattr(source, "load_predictor", lambda *asked: predictor)
+    monkeypatch.setattr(source, "load_predictor", lambda *asked, **more: predictor)
     return predictor
 
 
