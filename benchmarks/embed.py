@@ -1,6 +1,6 @@
 """Embeddings a second through `embed`, beside the bare forward pass of the trunk. Prints one JSON line.
 
-    python benchmarks/embed.py --config configs/melody_mt.py --set model.width=64 --batch-size 4 --windows 64
+    python benchmarks/embed.py --config configs/melody_mt.py --set model.width=64 --batch-size 4
 
 Both take the same windows of a made-up genome: the bare pass gets their base codes, ready in memory, and leaves the
 features on the device; embedding reads the FASTA, rounds to --dtype, and writes shards with checksums.
@@ -30,7 +30,7 @@ def main() -> None:
     """Parses the flags, measures, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("--windows", type=int, default=64, help="so many are embedded in each repeat")
+    parser.add_argument("--windows", type=int, default=256, help="so many are embedded in each repeat")
     parser.add_argument("--dtype", default="float16", help="of the files")
     arguments = parser.parse_args()
     with one_sentence_errors(), tempfile.TemporaryDirectory() as folder:

@@ -64,7 +64,7 @@ class EmbedOptions:
         for name, value, known in (("dtype", self.dtype, STORED), ("format", self.form, FORMATS)):
             if value not in known:
                 raise JaxepiError(f"{name} is {value!r}{did_you_mean(value, known)}; it must be {' or '.join(known)}.")
-        for name, value in (("shard-windows", self.shard), ("batch-size", self.batch_size)):
+        for name, value in (("shard-windows", self.shard), ("windows-per-batch", self.batch_size)):
             if value < 1:
                 raise JaxepiError(f"--{name} is {value}, but a number of at least 1 was expected.")
         if self.form == "hdf5" and self.dtype == "bfloat16":
@@ -346,8 +346,12 @@ class GenomeWindows:
         return len(self._rows)
 
     def shape(self) -> tuple[int, int]:
-        codes = np.full((1, self._window), sequence.N, np.uint8)
-        task = self._predictor.task
+        return self._shape
+
+    @functools.cached_property
+    def _shape(self) -> tuple[int, int]:
+        """Tracing a large model takes a second."""
+        codes, task = np.full((1, self._window), sequence.N, np.uint8), self._predictor.task
         read = functools.partial(_stored_window, self._predictor.model, task=task, dtype="float32")
         return jax.eval_shape(read, task.accept(codes))["values"].shape[1:]
 

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--shard-windows", type=shared.whole_number, default=256, metavar="N", help="rows of a shard (default: 256)"
     )
     parser.add_argument(
-        "--batch-size",
+        "--windows-per-batch",
         type=shared.whole_number,
         metavar="N",
         help="windows at a time (default: the config's eval_batch_size, else 8)",
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
         size = config.eval_batch_size if config is not None else 8
     else:
         dataset, size = dataset_of(predictor, config)
-    size = size if options.batch_size is None else options.batch_size
+    size = size if options.windows_per_batch is None else options.windows_per_batch
     how = EmbedOptions(options.dtype, options.format, options.shard_windows, size)
     if genome:
         told = embed_regions(predictor, fasta, regions, out, how)

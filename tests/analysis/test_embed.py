@@ -270,7 +270,7 @@ def test_the_verb(released, fasta, bed, small, tmp_path, capsys):
     for more, sentence in (
         (["--split=test"], "leave it out beside --fasta and --regions"),
         (["--dtype=float8"], "--dtype is 'float8'"),
-        (["--batch-size=0"], "--batch-size is 0, but a number of at least 1"),
+        (["--windows-per-batch=0"], "--windows-per-batch is 0, but a number of at least 1"),
     ):
         capsys.readouterr()
         assert main([*words, *more, f"--out={tmp_path / 'no'}"]) == 2
@@ -308,7 +308,7 @@ def test_killed_processes_go_on(released, fasta, tmp_path):
     code += "from jaxepi.verbs.command import main; import jaxepi.storage.embedding_store as s; "
     code += "s.SYNC_SECONDS = 0.05; SYSTEMS['windowsum'] = 'toys.windowsum'; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-c", code, "embed", f"--weights={released}", f"--fasta={fasta}", f"--regions={bed}"]
-    words += ["--shard-windows=300", "--batch-size=4"]
+    words += ["--shard-windows=300", "--windows-per-batch=4"]
     run = [*words, f"--out={tmp_path / 'whole'}"]
     assert subprocess.run(run, cwd=root, check=False).returncode == 0
     progress, rows = tmp_path / "killed.partial" / "progress.json", -1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.labels.command import parser
+from jaxepi.data.verify import verify_arrays
 
 SIZES = {"chr1": 5000, "chr2": 3000}
 BINS = ["--bin-width", "100", "--crop", "200"]  # windows of 1000 bp have 6 bins
@@ -63,6 +64,7 @@ def test_values_of_each_kind(world, run):
     assert manifest["tracks"] == ["r", "c", "l"] and manifest["splits"] == {
         "train": {"records": 2}, "valid": {"records": 1},
     }  # fmt: skip
+    assert [finding.state for finding in verify_arrays(folder / "out")] == ["whole"] * 4
     before = (folder / "out" / "manifest.json").read_bytes()
     assert "nothing to do" in run()[1]
     status, _, err = run("--gap-log2", 0)
