@@ -8,7 +8,7 @@ TRACKS = ("lamina", "methylation", "motifs")
 BINS, CHANNELS, BIN_WIDTH, CROP = 6, 12, 128, 256
 
 
-def toy(seed: int = 0, records: int = 8, *, head: str = "linear") -> Toy:
+def toy(seed: int = 0, records: int = 8, *, head: str = "conv") -> Toy:
     """Windows whose labels are positive sums of a few channels; one in twenty is not known."""
     random = np.random.default_rng(seed)
     mixture = np.abs(random.normal(size=(CHANNELS, len(TRACKS)))).astype(np.float32)
@@ -18,7 +18,7 @@ def toy(seed: int = 0, records: int = 8, *, head: str = "linear") -> Toy:
         "bin_width": BIN_WIDTH, "crop": CROP, "channels": CHANNELS, "embedding_dtype": "float16", "resolution": level,
         "embeddings_fingerprint": "toy", "trunk": {"weights": "toy"},
     }  # fmt: skip
-    sizes = {"head": head, "hidden": 8, "heads": 3}
+    sizes = {"head": head, "hidden": 96, "heads": 3}
     return Toy(manifest, [_record(random, mixture, level, number) for number in range(records)], sizes, {})
 
 

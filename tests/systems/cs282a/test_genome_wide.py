@@ -12,6 +12,7 @@ from jaxepi.errors import JaxepiError
 from jaxepi.metrics import exact
 from jaxepi.predictor import Predictor
 from jaxepi.registry import task_of
+from jaxepi.report import pictures
 from jaxepi.systems.cs282a import SYSTEM
 from jaxepi.systems.cs282a import genome_wide as wide
 from jaxepi.systems.cs282a.genome_report import Choices, Head, write_genome_report
@@ -156,7 +157,7 @@ class Records:
 
 
 def test_windows_are_collected_from_a_dataset():
-    made = toy()
+    made = toy(head="linear")
     task = task_of(SYSTEM, made.model, {}, made.manifest)
     predictor = Predictor(task.build_model(nnx.Rngs(0)), SYSTEM, task, source="toy")
     windows, labels, values = wide.collect(predictor, Records(made), batch_size=4)
@@ -167,7 +168,8 @@ def test_windows_are_collected_from_a_dataset():
     np.testing.assert_allclose(values, predictor.predict(x), rtol=1e-6)
 
 
-def test_a_report_is_written_whole_or_not_at_all(tmp_path):
+def test_a_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "DPI", 20)
     random = np.random.default_rng(4)
     count, size = 24, 4
     windows = wide.Windows(

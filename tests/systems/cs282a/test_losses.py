@@ -1,5 +1,7 @@
 """Losses, gradients and training steps against the original's, whole: records to updated weights."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,31 +105,42 @@ def test_masked_nan_labels_leave_the_others_to_learn(small):
     assert gradient["layers.conv1x1.weight"].any() and gradient["layers.fc1.bias"][15] != 0
 
 
-@pytest.mark.parametrize("head", NAMES)
-def test_three_updates(small, head):
-    task, records, weights = case(small, head)
+def trained(task, records, weights, optimizer, count):
+    """Weights under the original's names after some updates, and the losses before each."""
     mesh = make_mesh(devices=jax.devices()[:1])
-    steps = make_steps(task, OPTIMIZERS[head], 3, 0, mesh)
-    state = steps.initial()
-    model = task.build_model(nnx.Rngs(0))
-    graph, _, rest = nnx.split(model, nnx.Param, ...)
-    table = SYSTEM.weights.table(task.model_config)
+    steps = make_steps(task, optimizer, count, 0, mesh)
+    state, model, table = steps.initial(), task.build_model(nnx.Rngs(0)), SYSTEM.weights.table(task.model_config)
     load_into(model, weights, table)
-    params = nnx.split(model, nnx.Param, ...)[1]
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
     placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, state.params)
-    state = type(state)(state.step, placed, state.rest, state.optimizer, state.ema, state.rng)
-    found = []
-    for _ in range(3):
+    state, found = dataclasses.replace(state, params=placed), []
+    for _ in range(count):
         state, scalars = steps.train(state, jax.device_put(task.collate(records), batch_sharding(mesh)))
         found.append(float(scalars["loss"]))
+    return to_original(nnx.merge(graph, state.params, rest), table), found
+
+
+@pytest.mark.parametrize("head", NAMES)
+def test_three_updates(small, head):
+    arrays, found = trained(*case(small, head), OPTIMIZERS[head], 3)
     np.testing.assert_allclose(found, small[f"loss:{NAMES[head]}_steps"], rtol=1e-5)
-    for tensor, array in to_original(nnx.merge(graph, state.params, rest), table).items():
+    for tensor, array in arrays.items():
         expected = small[f"after3:{NAMES[head]}/{tensor}"]
         if (
             tensor == "attention.in_proj_bias"
         ):  # what is added to every key changes no softmax: its gradient is rounding
             array, expected = (np.delete(values, slice(24, 48)) for values in (array, expected))
         np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-5, err_msg=tensor)
+
+
+def test_an_update_with_nan_labels(small):
+    """The training step uses the mended gradient."""
+    task, records, weights = case(small, "maxpool", "_nan")
+    arrays, found = trained(task, records, weights, OptimizerConfig(name="sgd", learning_rate=0.1, b1=0.0), 1)
+    assert np.isfinite(found).all()
+    for tensor, array in arrays.items():
+        expected = weights[tensor] - 0.1 * small[f"gradnan:maxpool_perceptron/{tensor}"]
+        np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-6, err_msg=tensor)
 
 
 def test_padding_and_unknown_values_of_the_loss():

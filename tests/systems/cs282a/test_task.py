@@ -40,7 +40,7 @@ def test_every_head_has_its_grid_loss_and_monitor(head):
 
 
 def test_targets_are_masked_truncated_and_chosen():
-    made = toy()
+    made = toy(head="linear")
     made.records[0]["target"][2, 1] = np.nan
     task = task_of(SYSTEM, made.model, {"truncate_labels": True}, made.manifest, ("motifs", "methylation"))
     _, targets = prepared(task, [made.records[0], None])
@@ -51,7 +51,7 @@ def test_targets_are_masked_truncated_and_chosen():
 
 
 def test_bfloat16_is_kept_as_two_bytes():
-    made = toy()
+    made = toy(head="linear")
     plain = np.stack([record["embedding"] for record in made.records]).astype(ml_dtypes.bfloat16)
     for record, row in zip(made.records, plain, strict=True):
         record["embedding"] = row.view(np.uint16)
@@ -98,7 +98,7 @@ def test_an_evaluation_names_what_it_measures():
 
 
 def test_datasets_that_do_not_fit_are_told():
-    made, window = toy(), toy(head="conv")
+    made, window = toy(head="linear"), toy(head="conv")
     with pytest.raises(JaxepiError, match="head=linear predicts bins, but the dataset holds one label a window"):
         task_for(made, resolution="window")
     with pytest.raises(
@@ -125,7 +125,7 @@ def test_datasets_that_do_not_fit_are_told():
 
 
 def test_embeddings_of_another_trunk_are_refused():
-    made = toy()
+    made = toy(head="linear")
     task = task_for(made)
     assert task.settled()["trunk_weights"] == "toy"
     predictor = Predictor(task.build_model(nnx.Rngs(0)), SYSTEM, task, source="toy")
