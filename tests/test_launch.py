@@ -61,7 +61,7 @@ def test_unknown_configs_and_variants(capsys):
     check(["--config=configs/melody_m.py"], "no config configs/melody_m.py (did you mean 'melody_mt'?)", capsys)
     check(["--config=configs/melody_mt.py:sampel"], "Unknown variant 'sampel' (did you mean 'sample'?)", capsys)
     check(["--config.steps=3"], "--config.steps needs --config, the experiment whose field it sets", capsys)
-    check([], "--config is needed here, such as --config chromoformer_clf:sample", capsys)
+    check([], "--config is needed here, such as --config basenji:sample", capsys)
 
 
 def check(arguments, sentence, capsys):

@@ -175,8 +175,8 @@ class Aggregator:
                 counts[:, 2] = (bins > target.clip_soft).sum(axis=1)
                 bins = soft_clipped(bins, target.clip_soft, how.soft_offset)
             if target.clip is not None:
-                counts[:, 3] = (np.abs(bins) > target.clip).sum(axis=1)
-                bins = np.clip(bins, -target.clip if how.symmetric else 0, target.clip)
+                free, bins = bins, np.clip(bins, -target.clip if how.symmetric else 0, target.clip)
+                counts[:, 3] = (free != bins).sum(axis=1)
             if not how.scale_first:
                 bins = bins * target.scale
             counts[:, 4] = (np.abs(bins) > LARGEST).sum(axis=1)

@@ -114,7 +114,7 @@ def _split(args: argparse.Namespace, genome: Genome, contigs: list[Interval]) ->
     random = np.random.RandomState(args.seed)
     if args.folds:
         return by_fold(contigs, args.folds, random)
-    shares = shares_of(args.test, args.valid)
+    shares = shares_of(args.test, args.valid, genome.lengths)
     if shares is None:
         return by_chromosome(contigs, args.test, args.valid, genome.lengths)
     wanted = {"train": True, "valid": shares[1] > 0, "test": shares[0] > 0}

@@ -134,10 +134,10 @@ def ceiling(expected: np.ndarray, reads: np.ndarray) -> dict[str, Any]:
     """Pearson over bins of the best prediction, per track."""
     best, measured = bins_of(expected), bins_of(reads)
     per_track = {
-        track.name: {"pearson_bins": pearson(best[:, i], measured[:, i])} for i, track in enumerate(TRACKS)
+        track.name: {"pearson_bin": pearson(best[:, i], measured[:, i])} for i, track in enumerate(TRACKS)
     }  # fmt: skip
-    mean = float(np.mean([numbers["pearson_bins"] for numbers in per_track.values()]))
-    return {"bins": len(best), "pearson_bins_per_track_mean": mean, "per_track": per_track}
+    mean = float(np.mean([numbers["pearson_bin"] for numbers in per_track.values()]))
+    return {"bins": len(best), "pearson_bin_per_track_mean": mean, "per_track": per_track}
 
 
 def chromosome_lengths(megabases: float) -> dict[str, int]:

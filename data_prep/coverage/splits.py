@@ -1,10 +1,11 @@
 """Which contig is in which split: by shares of the genome, by chromosome, in folds, or as a BED file says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.chroms import PREFIX_OPTIONS, naming_error, other_name
 from jaxepi.genome.intervals import Interval
 
 SPLITS = ("train", "valid", "test")
@@ -12,12 +13,19 @@ ABSTAIN = 0.2  # a contig longer than this share of what a split still lacks doe
 Contigs = dict[str, list[Interval]]
 
 
-def shares_of(test: str, valid: str) -> tuple[float, float] | None:
+def shares_of(test: str, valid: str, known: Collection[str] = ()) -> tuple[float, float] | None:
     """The shares of test and validation split, or None if both options are lists of chromosomes.
+
+    Args:
+        test: share of the genome, or names with commas between.
+        valid: the same.
+        known: chromosomes, which may be called as numbers are.
 
     Raises:
         JaxepiError: one is a number and the other is not, a number beyond 0 to 1, or nothing left to train on.
     """
+    if all(name in known for text in (test, valid) for name in text.split(",")):
+        return None
     numbers = [_number(text) for text in (test, valid)]
     if numbers == [None, None]:
         return None
@@ -99,6 +107,9 @@ def by_chromosome(contigs: Sequence[Interval], test: str, valid: str, lengths: M
     named = {"test": test.split(","), "valid": valid.split(",")}
     for option, chroms in named.items():
         wrong = next((chrom for chrom in chroms if chrom not in lengths), None)
+        other = None if wrong is None else other_name(wrong, lengths)
+        if other is not None:
+            raise JaxepiError(naming_error(f"--{option}", wrong, "the FASTA", other, PREFIX_OPTIONS))
         if wrong is not None:
             raise JaxepiError(
                 f"--{option} names {wrong!r}{did_you_mean(wrong, lengths)}, which is no chromosome of the FASTA: give "

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from jaxepi.data.tfrecord import frame
 from jaxepi.errors import JaxepiError
 
 SHARED = Path(__file__).parents[3] / "shared"
-GOLDEN = SHARED / "golden" / "basenji" / "data_small"
 REAL = SHARED / "data" / "real" / "basenji_tiny"
 LENGTH, CROP, BINS, WIDTH, TRACKS = 96, 16, 8, 8, 3
 COUNTS = {"train": (4, 3), "valid": (2,), "test": (2, 0)}
@@ -263,23 +263,24 @@ def test_no_place_for_the_unpacked_shards(folder: Path, tmp_path: Path, monkeypa
         open_dataset(folder)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the original's output is not here")
-def test_the_original_programs_output_is_read(tmp_path: Path) -> None:
-    expected = np.load(GOLDEN / "expected_pct.npz")
+def test_the_original_programs_output_is_read(tmp_path: Path, golden_path: Callable[[str, str], Path]) -> None:
+    golden = golden_path("basenji", "data_small")
+    expected = np.load(golden / "expected_pct.npz")
     path = tmp_path / "golden"
     (path / "tfrecords").mkdir(parents=True)
-    shutil.copy(GOLDEN / "targets.txt", path)
+    shutil.copy(golden / "targets.txt", path)
     (path / "statistics.json").write_text(str(expected["out:text/statistics.json"]))
     kept = [line for line in str(expected["out:text/sequences.bed"]).splitlines() if not line.endswith("train")]
     (path / "sequences.bed").write_text("\n".join(kept) + "\n")
     for name in ("valid-0", "test-0"):
-        shutil.copy(GOLDEN / "tfrecords_pct" / f"{name}.tfr", path / "tfrecords")
+        shutil.copy(golden / "tfrecords_pct" / f"{name}.tfr", path / "tfrecords")
     dataset = open_dataset(path)
     assert dataset.splits == {"valid": 14, "test": 12}, "fewer than statistics.json says: it counts before the filter"
     for name in ("valid", "test"):
         split = dataset.split(name)
         np.testing.assert_array_equal(np.stack([r["sequence"] for r in split]), expected[f"out:{name}-0/sequence"])
         np.testing.assert_array_equal(np.stack([r["target"] for r in split]), expected[f"out:{name}-0/target"])
+        np.testing.assert_array_equal(np.stack([r["unmappable"] for r in split]), expected[f"out:{name}-0/umap"])
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real data are not here")

@@ -135,7 +135,7 @@ def test_what_a_verb_gets(record):
         (["impute", "--tracks=,"], "--tracks is ',', but names were expected, with commas between them"),
         (["eval"], "--workdir is needed here, such as --workdir runs/NAME"),
         (["predict", "--weights=x.npz"], "--out is needed here, such as --out predictions"),
-        (["crossval"], "--config is needed here, such as --config chromoformer_clf:sample"),
+        (["crossval"], "--config is needed here, such as --config basenji:sample"),
         (["eval", "--config.steps=3"], "--config.steps needs --config"),
         (["--mode"], "--mode needs a value"),
         (["prep", "melodi"], "data_prep has no command 'melodi' (did you mean 'melody'?)"),

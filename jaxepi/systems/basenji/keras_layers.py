@@ -10,11 +10,16 @@ from flax import nnx
 
 from jaxepi.layers.keras_like import BatchNorm
 from jaxepi.pretrained.table import IDENTITY, Entry, Transform, permute
-from jaxepi.systems.basenji import blocks as blocks
+from jaxepi.systems.basenji.blocks import sequences
+from jaxepi.systems.basenji.blocks.attention import Attention
+from jaxepi.systems.basenji.blocks.pairs import SeparableConv2D
 from jaxepi.systems.basenji.model import Basenji, BasenjiConfig
-from jaxepi.systems.basenji.pair_blocks import SeparableConv2D
 
 _NORM = {"gamma": "scale", "beta": "bias"}
+# of multihead_attention: layer inside -> ours, in the order of their weights, which follow the two biases
+ATTENTION = {
+    "q_layer": "query", "k_layer": "keys", "v_layer": "value", "embedding_layer": "out", "r_k_layer": "distance",
+}  # fmt: skip
 _DEPTHWISE = {3: permute(0, 2, 1), 4: permute(0, 1, 3, 2)}  # Keras: (..., in, 1); ours (..., 1, in)
 
 
@@ -99,9 +104,9 @@ def _walk(module: Any, path: str, head: int | None) -> Iterator[Layer]:
 
 def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
     """Stem and weights, if the module is one layer of Keras."""
-    if isinstance(module, blocks.Conv):
+    if isinstance(module, sequences.Conv):
         return f"conv{module.kernel.ndim - 2}d", _arrays(module, path, {"kernel": "kernel", "bias": "bias"})
-    if isinstance(module, blocks.Linear):
+    if isinstance(module, sequences.Linear):
         return "dense", _arrays(module, path, {"kernel": "kernel", "bias": "bias"})
     if isinstance(module, BatchNorm):
         return "batch_normalization", _arrays(
@@ -109,16 +114,16 @@ def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
         )  # fmt: skip
     if isinstance(module, nnx.LayerNorm):
         return "layer_normalization", _arrays(module, path, _NORM)
-    if isinstance(module, blocks.Scale):
+    if isinstance(module, sequences.Scale):
         return "scale", _arrays(module, path, {"scale": "scale"})
-    if isinstance(module, blocks.SeparableConv | SeparableConv2D):
+    if isinstance(module, sequences.SeparableConv | SeparableConv2D):
         rank = module.depthwise.kernel.ndim
         inner = [
             *_arrays(module.depthwise, f"{path}.depthwise", {"depthwise_kernel": "kernel"}, _DEPTHWISE[rank]),
             *_arrays(module.pointwise, f"{path}.pointwise", {"pointwise_kernel": "kernel", "bias": "bias"}),
         ]
         return f"separable_conv{rank - 2}d", inner
-    if isinstance(module, blocks.SqueezeExcite):
+    if isinstance(module, sequences.SqueezeExcite):
         parts = {"dense": "squeeze", "dense_1": "excite"}
         inner = [
             weight._replace(name=f"{name}/{weight.name}")
@@ -126,7 +131,13 @@ def _layer(module: nnx.Module, path: str) -> tuple[str, list[Weight]] | None:
             for weight in _arrays(getattr(module, part), f"{path}.{part}", {"kernel": "kernel", "bias": "bias"})
         ]
         return "squeeze_excite", inner
-    if isinstance(module, blocks.SoftmaxPool):
+    if isinstance(module, Attention):
+        inner = _arrays(module, path, {"r_w_bias": "content_offset", "r_r_bias": "distance_offset"})
+        for name, part in ATTENTION.items():
+            held = _arrays(getattr(module, part), f"{path}.{part}", {"kernel": "kernel", "bias": "bias"})
+            inner += [weight._replace(name=f"{name}/{weight.name}") for weight in held]
+        return "multihead_attention", inner
+    if isinstance(module, sequences.SoftmaxPool):
         return "softmax_pool1d", _arrays(module.logit, f"{path}.logit", {"dense/kernel": "kernel"})
     return None
 

@@ -18,35 +18,38 @@ from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.layers.activations import BLOCK_ACTIVATIONS, GELUS, KERAS_ACTIVATIONS, activate
-from jaxepi.systems.basenji import blocks as blocks
-from jaxepi.systems.basenji import pair_blocks as pair_blocks
+from jaxepi.systems.basenji.blocks import attention, pairs, sequences, unet
 from jaxepi.systems.basenji.presets import BASENJI2
-from jaxepi.systems.basenji.shapes import Geometry, Traced, follow, geometry
+from jaxepi.systems.basenji.shapes import Geometry, Traced, finer, follow, geometry
 from jaxepi.systems.basenji.vocabulary import GLOBALS, INITIALIZERS, NORM_TYPES, Filled, as_text, filled
 
 # name -> module, made of (shape of the input, arguments, what blocks share); other names are refused earlier
 MODULES: dict[str, Any] = {
-    "conv_block": blocks.ConvBlock,
-    "conv_dna": blocks.ConvDna,
-    "conv_nac": blocks.ConvNac,
-    "conv_tower": blocks.ConvTower,
-    "dilated_residual": blocks.DilatedResidual,
-    "dense_block": blocks.DenseBlock,
-    "final": blocks.Final,
-    "dense": blocks.Final,
-    "squeeze_excite": blocks.SqueezeExcite,
-    "Conv1D": blocks.KerasConv1D,
-    "Cropping1D": blocks.Crop,
-    "Dense": blocks.Final,
-    "Flatten": blocks.Flatten,
-    "one_to_two": pair_blocks.OneToTwo,
-    "concat_dist_2d": pair_blocks.ConcatDistance,
-    "conv_block_2d": pair_blocks.ConvBlock2D,
-    "symmetrize_2d": pair_blocks.Symmetrize,
-    "dilated_residual_2d": pair_blocks.DilatedResidual2D,
-    "cropping_2d": pair_blocks.Crop2D,
-    "Cropping2D": pair_blocks.Crop2D,
-    "upper_tri": pair_blocks.UpperTriangle,
+    "conv_block": sequences.ConvBlock,
+    "conv_dna": sequences.ConvDna,
+    "conv_nac": sequences.ConvNac,
+    "conv_tower": sequences.ConvTower,
+    "dilated_residual": sequences.DilatedResidual,
+    "res_tower": unet.ResidualTower,
+    "fpn_unet": unet.FpnUnet,
+    "transformer": attention.Transformer,
+    "transformer_tower": attention.TransformerTower,
+    "dense_block": sequences.DenseBlock,
+    "final": sequences.Final,
+    "dense": sequences.Final,
+    "squeeze_excite": sequences.SqueezeExcite,
+    "Conv1D": sequences.KerasConv1D,
+    "Cropping1D": sequences.Crop,
+    "Dense": sequences.Final,
+    "Flatten": sequences.Flatten,
+    "one_to_two": pairs.OneToTwo,
+    "concat_dist_2d": pairs.ConcatDistance,
+    "conv_block_2d": pairs.ConvBlock2D,
+    "symmetrize_2d": pairs.Symmetrize,
+    "dilated_residual_2d": pairs.DilatedResidual2D,
+    "cropping_2d": pairs.Crop2D,
+    "Cropping2D": pairs.Crop2D,
+    "upper_tri": pairs.UpperTriangle,
 }
 _TRUNK = tuple(as_text(block, "trunk") for block in BASENJI2["model"]["trunk"])
 _HEAD = json.dumps([as_text({"name": "final", "activation": "softplus"}, "head")])
@@ -167,7 +170,7 @@ class Basenji(nnx.Module):
     def __init__(self, config: BasenjiConfig, *, rngs: nnx.Rngs):
         """Raises JaxepiError for blocks that do not fit onto each other, or a head without units."""
         self.config = config
-        made = blocks.Made(config.gelu, config.glorot_gamma, jnp.dtype(config.dtype), config.remat, rngs)
+        made = sequences.Made(config.gelu, config.glorot_gamma, jnp.dtype(config.dtype), config.remat, rngs)
         traced = Traced((config.window, 4))
         self.trunk, traced = _stack(config.blocks(), traced, made)
         for head in range(len(config.heads)):
@@ -223,23 +226,37 @@ class Basenji(nnx.Module):
         return total
 
 
-def _stack(listed: Sequence[Filled], traced: Traced, made: blocks.Made) -> tuple[nnx.List, Traced]:
+def _stack(listed: Sequence[Filled], traced: Traced, made: sequences.Made) -> tuple[nnx.List, Traced]:
     """Modules of blocks, and the shape behind them."""
     modules = []
     for block in listed:
-        modules.append(MODULES[block.name](traced.shape, block.arguments, made))
+        shapes = [traced.shape]
+        if block.name == "fpn_unet":
+            shapes.append(traced.seen[finer(traced, block.arguments["stride"])])
+        modules.append(MODULES[block.name](*shapes, block.arguments, made))
         traced = follow(block, traced)
     return nnx.List(modules), traced
 
 
+_TOWERS = (sequences.ConvTower, unet.ResidualTower)
 # blocks of several steps recompute each by itself
-_STEPWISE = (blocks.ConvTower, blocks.DilatedResidual, pair_blocks.DilatedResidual2D)
+_STEPWISE = (sequences.DilatedResidual, pairs.DilatedResidual2D, attention.TransformerTower)
 
 
 def _run(
     modules: nnx.List, x: jax.Array, rng: jax.Array | None, remat: bool, name: str, seen: dict[str, jax.Array]
 ) -> jax.Array:
+    kept: list[jax.Array] = []  # what a block of a U-net may join
     for number, module in enumerate(modules):
-        x = blocks.called(module, x, rng, remat and not isinstance(module, _STEPWISE))
+        if isinstance(module, _TOWERS):
+            x, inside = module.unpooled(x, rng)
+            kept += inside
+        elif isinstance(module, unet.FpnUnet):
+            chosen = finer(Traced(x.shape[1:], seen=tuple(y.shape[1:] for y in kept)), module.stride)
+            run = nnx.remat(type(module).__call__) if remat else type(module).__call__
+            x = run(module, x, kept[chosen], rng)
+        else:
+            x = sequences.called(module, x, rng, remat and not isinstance(module, _STEPWISE))
+        kept.append(x)
         seen[f"{name}_{number}"] = x
     return x

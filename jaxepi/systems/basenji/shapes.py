@@ -13,6 +13,7 @@ class Traced(NamedTuple):
 
     shape: Shape
     factor: float = 1.0
+    seen: tuple[Shape, ...] = ()  # of what a block of a U-net may join
 
 
 class Geometry(NamedTuple):
@@ -73,17 +74,33 @@ def follow(block: Filled, traced: Traced) -> Traced:
     Raises:
       JaxepiError: the block does not take such an input.
     """
-    name, given, (shape, factor) = block.name, block.arguments, traced
+    name, given, (shape, factor, seen) = block.name, block.arguments, traced
     if name not in _RULES:
-        return traced
+        return traced._replace(seen=(*seen, shape))
     rank, rule = _RULES[name]
     if rank and len(shape) != rank:
         takes = {2: "a sequence (L, C)", 3: "a map (L, L, C)"}[rank]
         raise JaxepiError(f"{name} takes {takes}, but comes behind a block that makes {shape}.")
     made = rule(given, shape)
     pooled = name in ("conv_block", "conv_dna", "conv_nac", "conv_tower", "Conv1D", "conv_block_2d")
-    pooled = pooled or name in ("dilated_residual", "dilated_residual_2d")
-    return Traced(made, factor * shape[0] / made[0] if pooled and made[0] else factor)
+    pooled = pooled or name in ("dilated_residual", "dilated_residual_2d", "res_tower", "fpn_unet")
+    inside = _TOWERS[name](given, shape) if name in _TOWERS else ()
+    if name == "fpn_unet":
+        finer(traced, given["stride"])
+    return Traced(made, factor * shape[0] / made[0] if pooled and made[0] else factor, (*seen, *inside, made))
+
+
+def finer(traced: Traced, stride: int) -> int:
+    """Number, among what was seen, of the last that is `stride` times as long as the input of a block of a U-net.
+
+    Raises:
+      JaxepiError: there is none.
+    """
+    length = stride * traced.shape[0]
+    found = [number for number, shape in enumerate(traced.seen[:-1]) if len(shape) == 2 and shape[0] == length]
+    if not found:
+        raise JaxepiError(f"fpn_unet joins {length} positions, but no tower before it has kept as many.")
+    return found[-1]
 
 
 def pooled_length(length: int, given: Mapping[str, Any]) -> int:
@@ -112,10 +129,27 @@ def _nac(given: Mapping[str, Any], shape: Shape) -> Shape:
     return _conv(given, shape)
 
 
-def _tower(given: Mapping[str, Any], shape: Shape) -> Shape:
+def _tower_steps(given: Mapping[str, Any], shape: Shape) -> list[Shape]:
+    """Behind each step of a conv_tower."""
+    steps = []
     for filters in tower_filters(given):
         shape = _conv(given, shape, filters)
-    return shape
+        steps.append(shape)
+    return steps
+
+
+def _residual_steps(given: Mapping[str, Any], shape: Shape) -> list[Shape]:
+    """Behind each step of a res_tower, before its pool, and then behind the last pool."""
+    steps: list[Shape] = []
+    for filters in tower_filters(given):
+        length, _ = _nac({**given, "filters": filters, "pool_size": 1}, shape)
+        steps.append((length, filters))
+        shape = pooled_length(length, {**given, "padding": "same"}), filters
+    return [*steps, shape]
+
+
+def _fpn(given: Mapping[str, Any], shape: Shape) -> Shape:
+    return given["stride"] * shape[0], shape[1]
 
 
 def _conv_2d(given: Mapping[str, Any], shape: Shape) -> Shape:
@@ -155,12 +189,22 @@ def _triangle(given: Mapping[str, Any], shape: Shape) -> Shape:
     return left * (left + 1) // 2, shape[2]
 
 
+# what a tower keeps beside its output
+_TOWERS: dict[str, Any] = {
+    "conv_tower": _tower_steps,
+    "res_tower": lambda given, shape: _residual_steps(given, shape)[:-1],
+}
+
 # name -> rank of the input (0 for any), and what becomes of it
 _RULES: dict[str, tuple[int, Any]] = {
     "conv_block": (2, _conv),
     "conv_dna": (2, _conv),
     "conv_nac": (2, _nac),
-    "conv_tower": (2, _tower),
+    "conv_tower": (2, lambda given, shape: _tower_steps(given, shape)[-1]),
+    "res_tower": (2, lambda given, shape: _residual_steps(given, shape)[-1]),
+    "fpn_unet": (2, _fpn),
+    "transformer": (2, lambda given, shape: shape),
+    "transformer_tower": (2, lambda given, shape: shape),
     "dilated_residual": (2, _residual),
     "dense_block": (0, _dense),
     "final": (0, _dense),

@@ -48,14 +48,28 @@ def _without(arguments: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 _DILATED = {"filters": REQUIRED, "kernel_size": 3, "rate_mult": 2.0, "dropout": 0.0, "repeat": 1}
 
+_TRANSFORMER = {
+    "key_size": REQUIRED, "heads": 1, "dense_expansion": 2.0, "content_position_bias": True, "dropout": 0.25,
+    "attention_dropout": 0.05, "position_dropout": 0.01, "l2_scale": 0.0, "mha_l2_scale": 0.0,
+    "num_position_features": None, "seqlen_train": None, "mha_initializer": "he_normal",
+    "kernel_initializer": "he_normal",
+}  # fmt: skip
+_TOWER = {"filters_init": REQUIRED, "filters_end": None, "filters_mult": None, "divisible_by": 1, "repeat": 1}
+
 # name -> argument -> default
 VOCABULARY: dict[str, dict[str, Any]] = {
     "conv_block": _BLOCK,
     "conv_dna": {**_CONV, "kernel_size": 15, "use_bias": None, "se": False, "dropout_residual": 0.0},
     "conv_nac": {**_CONV, "dilation_rate": 1, "se": False},
-    "conv_tower": {
-        **{"filters_init": REQUIRED, "filters_end": None, "filters_mult": None, "divisible_by": 1, "repeat": 1},
-        **_without(_BLOCK, "filters"),
+    "conv_tower": {**_TOWER, **_without(_BLOCK, "filters")},
+    "res_tower": {
+        **_TOWER, **_without(_CONV, "filters"), "dilation_rate": 1, "se": False, "pool_size": 2, "num_convs": 2,
+    },
+    "transformer": _TRANSFORMER,
+    "transformer_tower": {**_TRANSFORMER, "repeat": 2},
+    "fpn_unet": {
+        "activation": "relu", "stride": 2, "l2_scale": 0.0, "dropout": 0.0, "norm_type": None, "bn_momentum": 0.99,
+        "kernel_size": 1, "kernel_initializer": "he_normal",
     },
     "dilated_residual": {**_without(_BLOCK, "dilation_rate", "norm_gamma"), **_DILATED, "round": False},
     "dense_block": _DENSE,
@@ -84,6 +98,7 @@ _KERAS_STYLE = ("final", "dense", "Conv1D", "Dense")  # their activations are th
 _CHOICES = {
     "norm_type": (None, *NORM_TYPES),
     "kernel_initializer": INITIALIZERS,
+    "mha_initializer": INITIALIZERS,
     "padding": ("same", "valid"),
     "conv_type": ("standard", "separable"),
     "pool_type": ("max", "softmax"),
@@ -147,8 +162,8 @@ def _check_arguments(name: str, block: Block, where: str) -> None:
                 f"but it must be one of {', '.join(map(str, choices))}."
             )
         _check_number(name, key, value, known[key], where)
-    if name == "conv_tower" and block.get("filters_mult") is None and block.get("filters_end") is None:
-        raise JaxepiError(f"{where} gives conv_tower neither filters_mult nor filters_end, one of which it needs.")
+    if name in ("conv_tower", "res_tower") and block.get("filters_mult") is None and block.get("filters_end") is None:
+        raise JaxepiError(f"{where} gives {name} neither filters_mult nor filters_end, one of which it needs.")
     for key, default in known.items():
         if default is REQUIRED and key not in block and key != "units":  # units may be left to the dataset
             raise JaxepiError(f"{where} lacks the argument {key!r} of {name}.")
@@ -161,8 +176,8 @@ def _choices(name: str, key: str) -> tuple[Any, ...] | None:
     return _CHOICES.get(key)
 
 
-_FRACTIONS = ("dropout", "dropout_residual")
-_FLAGS = ("residual", "flatten", "round", "se", "symmetric", "additive")
+_FRACTIONS = ("dropout", "dropout_residual", "attention_dropout", "position_dropout")
+_FLAGS = ("residual", "flatten", "round", "se", "symmetric", "additive", "content_position_bias")
 
 
 def _check_number(name: str, key: str, value: Any, default: Any, where: str) -> None:
@@ -204,7 +219,7 @@ def filled(texts: Iterable[str], given: Mapping[str, Any]) -> list[Filled]:
 
 
 def tower_filters(tower: Mapping[str, Any]) -> list[int]:
-    """Filters of each block of a conv_tower; the count that is not rounded is what grows."""
+    """Filters of each step of a tower; the count that is not rounded is what grows."""
     repeat, by, filters = tower["repeat"], tower["divisible_by"], tower["filters_init"]
     growth = tower["filters_mult"]
     if growth is None:

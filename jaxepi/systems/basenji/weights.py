@@ -22,7 +22,7 @@ from jaxepi.pretrained.sources import Released, Source, read_source, write_sourc
 from jaxepi.pretrained.table import PREFIXES, strip_prefixes, to_original
 from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.basenji import torch_port as torch_port
-from jaxepi.systems.basenji.keras_layers import Layer, layers_of, names_of, table
+from jaxepi.systems.basenji.keras_layers import ATTENTION, Layer, layers_of, names_of, table
 from jaxepi.systems.basenji.model import BasenjiConfig, with_units
 from jaxepi.systems.basenji.params import translate
 from jaxepi.systems.basenji.presets import HUMAN_TRACKS, MOUSE_TRACKS, PRESETS
@@ -98,8 +98,11 @@ def _held(content: Released) -> Held:
     layers: dict[str, list[tuple[str, np.ndarray]]] = {}
     for full, array in content.arrays.items():
         layer, _, weight = full.removeprefix("model_weights/").partition("/")
-        layers.setdefault(layer, []).append((weight.removeprefix(f"{layer}/").removesuffix(":0"), array))
-    usual = ("kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
+        while weight.startswith(f"{layer}/"):
+            weight = weight.removeprefix(f"{layer}/")
+        layers.setdefault(layer, []).append((weight.removesuffix(":0"), array))
+    usual = ("kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance", "r_w_bias", "r_r_bias")
+    usual += tuple(f"{inside}/{role}" for inside in ATTENTION for role in ("kernel", "bias"))
     return Held(content, None, [
         (layer, sorted(weights, key=lambda w: usual.index(w[0])) if {n for n, _ in weights} <= set(usual) else weights)
         for layer, weights in layers.items()

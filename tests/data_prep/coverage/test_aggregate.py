@@ -1,6 +1,4 @@
-"""Bins of windows against reading each window by itself, for every kind of file and transform."""
-
-import gzip
+"""Bins of windows against reading each window by itself, for every transform."""
 
 import numpy as np
 import pytest
@@ -10,8 +8,6 @@ from data_prep.coverage.aggregate import COUNTS, Aggregator, Binning, aggregate,
 from data_prep.coverage.sequences import make_sequences
 from data_prep.coverage.targets import SUM_STATS, Target
 from data_prep.coverage.transforms import TRANSFORMS, Transform, baselines, interpolated, pooled, soft_clipped
-from data_prep.sources.signals import kind_of_signal, open_signal
-from data_prep.sources.tracks import TrackFile
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Intervals
 
@@ -22,8 +18,7 @@ BLACKLIST = Intervals.of([("chr1", 500, 900), ("chr1", 880, 1_000), ("chr2", 0, 
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory):
-    """Values a base of two chromosomes, missing in places, and the same as BigWig and HDF5; peaks as BED."""
-    import h5py
+    """Values a base of two chromosomes, missing in places, the same as BigWig, and windows."""
     import pyBigWig
 
     folder, rng = tmp_path_factory.mktemp("signals"), np.random.default_rng(3)
@@ -34,14 +29,10 @@ def genome(tmp_path_factory):
         own[rng.integers(0, len(own), 3)] = 90_000
     bigwig = pyBigWig.open(str(folder / "a.bw"), "w")
     bigwig.addHeader(list(LENGTHS.items()))
-    with h5py.File(folder / "a.w5", "w") as hdf5:
-        for chrom, own in values.items():
-            at = np.flatnonzero(~np.isnan(own))
-            bigwig.addEntries([chrom] * len(at), at.tolist(), ends=(at + 1).tolist(), values=own[at].tolist())
-            hdf5[chrom] = own
+    for chrom, own in values.items():
+        at = np.flatnonzero(~np.isnan(own))
+        bigwig.addEntries([chrom] * len(at), at.tolist(), ends=(at + 1).tolist(), values=own[at].tolist())
     bigwig.close()
-    with gzip.open(folder / "a.narrowPeak.gz", "wt") as file:
-        file.write("chr1\t100\t400\nchr1\t350\t500\tx\nchr1\t8000\t9000\n")
     places = {
         "train": [("chr1", int(s)) for s in rng.permutation(np.arange(0, 8_361, 209))],
         "test": [("chr2", int(s)) for s in (0, 3_000, 10, 4_360, 2_711)],
@@ -99,39 +90,6 @@ def test_bins_are_those_of_each_window_by_itself(genome, tmp_path, monkeypatch, 
             window = values[chrom][start : start + LENGTH]
             want = alone(window, target, how, binning, listed(chrom, start))
             np.testing.assert_array_equal(got[row, :, track], want, f"{target.name} {chrom}:{start}")
-
-
-def test_one_signal_from_three_kinds_of_file(genome):
-    folder, values, _ = genome
-    bigwig, hdf5 = (open_signal(TrackFile("a", folder / name)) for name in ("a.bw", "a.w5"))
-    np.testing.assert_array_equal(bigwig.read("chr1", 10, 8_000), values["chr1"][10:8_000])
-    np.testing.assert_array_equal(hdf5.read("chr1", 10, 8_000), np.clip(values["chr1"][10:8_000], None, 65_504))
-    assert bigwig.lengths() == hdf5.lengths() == LENGTHS
-    peaks = open_signal(TrackFile("p", folder / "a.narrowPeak.gz"))
-    want = np.zeros(9_000, np.float32)
-    want[100:500] = want[8_000:] = 1
-    np.testing.assert_array_equal(peaks.read("chr1", 0, 9_000), want)
-    for start, end in ((0, 100), (99, 101), (499, 501), (500, 8_000), (300, 360), (8_999, 9_000)):
-        np.testing.assert_array_equal(peaks.read("chr1", start, end), want[start:end])
-    assert not peaks.read("chr2", 0, 10).any() and np.isnan(hdf5.read("chr9", 0, 10)).all()
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    (tmp_path / "a.h5").write_bytes(b"nothing")
-    (tmp_path / "a.bed").write_text("# nothing\n")
-    (tmp_path / "a.bw").write_bytes(b"nothing")
-    whole = gzip.compress(b"".join(b"chr1\t%d\t%d\n" % (i * 10, i * 10 + 7) for i in range(2_000)))
-    (tmp_path / "a.bed.gz").write_bytes(whole[: len(whole) // 2])
-    for name, sentence in [
-        ("a.h5", "a.h5 is truncated or not an HDF5 file"),
-        ("a.bed", "a.bed holds no interval"),
-        ("a.bed.gz", "a.bed.gz cannot be read to its end"),
-        ("a.bw", "a.bw is truncated or not a BigWig file"),
-    ]:
-        with pytest.raises(JaxepiError, match=sentence):
-            open_signal(TrackFile("a", tmp_path / name)).lengths()
-    with pytest.raises(JaxepiError, match="a.txt has an unknown ending"):
-        kind_of_signal(tmp_path / "a.txt")
 
 
 def test_counts_say_what_happened_to_bins(genome, tmp_path):

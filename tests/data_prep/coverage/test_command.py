@@ -190,7 +190,7 @@ def test_folds_and_a_published_transform(lab, prepare):
         (["--layout", "original", "--beam-runner", "DirectRunner"], "--beam-runner does nothing beside --layout"),
         (["--transform", "original", "--missing", "zero"], "--missing does nothing beside --transform original"),
         (["--peaks"], "a.bw is no BED file, and --peaks takes windows from the peaks"),
-        (["--chrom-prefix", "strip"], "--test names 'chr3'"),
+        (["--chrom-prefix", "strip"], "--test names 'chr3' where the FASTA has '3'"),
     ],
 )
 def test_contradictions_are_one_sentence(lab, prepare, words, sentence):

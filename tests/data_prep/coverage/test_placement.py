@@ -68,7 +68,9 @@ def test_chromosomes_and_their_contradictions():
         "train": ["chr1"], "valid": ["chr2"], "test": ["chrM"]
     }  # fmt: skip
     assert splits.shares_of("chr1", "chr2") is None and splits.shares_of(".1", "0") == (0.1, 0)
+    assert splits.shares_of("1", "2,3", {"1": 9, "2": 9, "3": 9}) is None, "chromosomes may be called as numbers are"
     for test, valid, sentence in [
+        ("1", "chr2", "--test names '1' where the FASTA has 'chr1'"),
         ("chr1", "chr1", "chr1 is in --valid and in --test"),
         ("chr9", "chr1", "--test names 'chr9'"),
     ]:

@@ -49,7 +49,7 @@ def test_records_hold_what_the_generator_wrote(made):
         np.testing.assert_allclose(record["target"], want, rtol=2e-3, atol=1e-3)
     told = json.loads((made / "raw" / "ceiling.json").read_text())["splits"]["test"]
     assert told == json.loads(json.dumps(sample.ceiling(expected, reads)))
-    assert 0.6 < told["pearson_bins_per_track_mean"] < 0.98
+    assert 0.6 < told["pearson_bin_per_track_mean"] < 0.98
 
 
 def test_strands_are_told_apart(made):

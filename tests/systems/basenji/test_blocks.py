@@ -7,14 +7,15 @@ import pytest
 from flax import nnx
 
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.basenji import blocks
-from jaxepi.systems.basenji.model import MODULES
+from jaxepi.systems.basenji.blocks import sequences
+from jaxepi.systems.basenji.blocks.attention import position_features
+from jaxepi.systems.basenji.model import MODULES, Basenji, BasenjiConfig
 from jaxepi.systems.basenji.shapes import Traced, follow
 from jaxepi.systems.basenji.vocabulary import VOCABULARY, Filled, arguments
 
 
 def shared(dtype=jnp.float32):
-    return blocks.Made("tanh", False, jnp.dtype(dtype), False, nnx.Rngs(0))
+    return sequences.Made("tanh", False, jnp.dtype(dtype), False, nnx.Rngs(0))
 
 
 def made(shape, dtype=jnp.float32, **block):
@@ -30,7 +31,7 @@ def test_convolutions_pad_as_tensorflow(golden, case):
     width, dilation, stride = (int(part[1:]) for part in case.split("_"))
     with jax.enable_x64(True):
         kernel = jnp.asarray(layers[f"param:conv_{case}"])
-        layer = blocks.Conv(4, 2, width, {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
+        layer = sequences.Conv(4, 2, width, {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
                             stride=stride, dilation=dilation)  # fmt: skip
         layer.kernel.set_value(kernel)
         out = layer(jnp.asarray(layers["in:x1d"]))
@@ -42,7 +43,7 @@ def test_convolutions_of_maps(golden, case):
     layers = golden("basenji", "layers.npz")
     width, dilation = (int(part[1:]) for part in case.split("_"))
     with jax.enable_x64(True):
-        layer = blocks.Conv(3, 2, (width, width), {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
+        layer = sequences.Conv(3, 2, (width, width), {"kernel_initializer": "zeros"}, shared("float64"), bias=False,
                             dilation=dilation)  # fmt: skip
         layer.kernel.set_value(jnp.asarray(layers[f"param:conv2d_{case}"]))
         out = layer(jnp.asarray(layers["in:x2d"]))
@@ -62,7 +63,7 @@ def test_crops(golden):
 
 def test_layer_norm_is_over_channels(golden):
     layers = golden("basenji", "layers.npz")
-    norm = blocks.normalisation(4, {"norm_type": "layer"}, shared())
+    norm = sequences.normalisation(4, {"norm_type": "layer"}, shared())
     norm.epsilon = 0.007
     norm.scale.set_value(jnp.asarray(layers["param:bn_gamma"], jnp.float32))
     norm.bias.set_value(jnp.asarray(layers["param:bn_beta"], jnp.float32))
@@ -79,6 +80,10 @@ BLOCKS = [
     {"name": "conv_nac", "filters": 6, "kernel_size": 3, "dilation_rate": 2, "padding": "valid", "pool_size": 2},
     {"name": "conv_nac", "residual": True, "se": True, "norm_type": "batch-sync"},
     {"name": "conv_tower", "filters_init": 4, "filters_end": 9, "repeat": 3, "pool_size": 2},
+    {"name": "res_tower", "filters_init": 4, "filters_mult": 1.5, "repeat": 2, "kernel_size": 3, "norm_type": "batch"},
+    {"name": "res_tower", "filters_init": 4, "filters_mult": 1, "num_convs": 1, "pool_size": 5, "pool_type": "softmax"},
+    {"name": "transformer", "key_size": 3, "heads": 2},
+    {"name": "transformer_tower", "key_size": 3, "heads": 4, "num_position_features": 6, "dense_expansion": 0.0},
     {"name": "dilated_residual", "filters": 3, "repeat": 3, "rate_mult": 1.5, "round": True},
     {"name": "dense_block", "flatten": True, "units": 5, "norm_type": "batch"},
     {"name": "dense_block", "residual": True, "activation": "tanh"},
@@ -108,11 +113,14 @@ def test_every_block_makes_the_shape_that_is_told():
     tried = set()
     for shape, listed in (((25, 8), BLOCKS), ((11, 11, 8), MAPS)):
         for block in listed:
-            module, given = made(shape, **block)
-            out = nnx.eval_shape(lambda m, shape=shape: m(jnp.zeros((2, *shape)), jax.random.key(0)), module)
-            assert out.shape[1:] == follow(Filled(block["name"], given), Traced(shape)).shape, block
+
+            def run(shape=shape, block=block):
+                return made(shape, **block)[0](jnp.zeros((2, *shape)), jax.random.key(0))
+
+            told = follow(Filled(block["name"], arguments(block, {})), Traced(shape))
+            assert nnx.eval_shape(run).shape[1:] == told.shape, block
             tried.add(block["name"])
-    assert tried == set(VOCABULARY) == set(MODULES)
+    assert tried | {"fpn_unet"} == set(VOCABULARY) == set(MODULES)
 
 
 def test_a_softmax_pool_takes_whole_runs():
@@ -135,7 +143,7 @@ def test_squeeze_excite_by_its_formula():
 
 
 def test_softmax_pool_by_its_formula():
-    pool = blocks.SoftmaxPool(16, 2, shared())
+    pool = sequences.SoftmaxPool(16, 2, shared())
     np.testing.assert_array_equal(pool.logit.kernel[...][:, 0], [2.0] + [0.0] * 15)
     first = np.exp(2 * np.asarray(X[:, :, 0])).reshape(2, 4, 2, 1)
     expected = (np.asarray(X).reshape(2, 4, 2, 16) * first).sum(2) / first.sum(2)
@@ -148,6 +156,55 @@ def test_residual_blocks_start_as_the_identity():
         np.testing.assert_array_equal(module(X), X)
     module, _ = made((8, 16), name="conv_dna", filters=16, residual=True, norm_type="batch")
     np.testing.assert_allclose(module(X), module.conv(X), rtol=1e-6)
+
+
+def test_attention_by_its_formula():
+    """Each query meets each key's content, and the features of the key's distance."""
+    module, _ = made((8, 16), name="transformer", key_size=3, heads=2, num_position_features=6, dense_expansion=0.0)
+    inside = module.attention
+    inside.out.kernel.set_value(jnp.eye(16))
+    x = np.asarray(X, np.float64)
+    query, keys, value = (np.asarray(part.kernel[...]) for part in (inside.query, inside.keys, inside.value))
+    first, second = (np.asarray(b[...])[0, :, 0] for b in (inside.content_offset, inside.distance_offset))
+    positions = position_features(8, 6) @ np.asarray(inside.distance.kernel[...])
+    expected = np.zeros((2, 8, 16))
+    for b, h, i in np.ndindex(2, 2, 8):
+        part, wide = np.s_[3 * h : 3 * h + 3], np.s_[8 * h : 8 * h + 8]
+        q = (x[b, i] @ query[:, part]) / 3**0.5
+        logits = np.array([
+            (q + first[h]) @ (x[b, j] @ keys[:, part]) + (q + second[h]) @ positions[7 + j - i, part] for j in range(8)
+        ])  # fmt: skip
+        weights = np.exp(logits - logits.max())
+        expected[b, i, wide] = (weights / weights.sum()) @ (x[b] @ value[:, wide])
+    np.testing.assert_allclose(inside(X, None), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_distances():
+    features = position_features(8, 6)
+    widths = 9 ** (np.arange(1, 4) / 3) - 1  # the last is the length
+    distance = np.arange(-7, 8)
+    np.testing.assert_array_equal(features[:, :3], widths[None] > np.abs(distance)[:, None])
+    np.testing.assert_array_equal(features[:, 3:], features[:, :3] * np.sign(distance)[:, None])
+
+
+def test_a_unet_joins_the_last_map_of_its_length():
+    tower = {"name": "res_tower", "filters_init": 6, "filters_end": 10, "repeat": 3, "num_convs": 1}
+    trunk = ({"name": "conv_block", "filters": 5, "pool_size": 2}, tower, {"name": "fpn_unet"}, {"name": "fpn_unet"})
+    head = {"name": "final", "units": 2}
+    config = BasenjiConfig(window=64, trunk=trunk, heads=(head,))
+    geometry = config.geometry()
+    assert (geometry.shape, geometry.stride, geometry.crop) == ((16, 2), 4, 0)
+    model = Basenji(config, rngs=nnx.Rngs(0))
+    assert model.trunk[2].dense_finer.kernel.shape == (10, 10) and model.trunk[3].dense_finer.kernel.shape == (8, 10)
+    out = nnx.eval_shape(lambda m: m(jnp.zeros((1, 64, 4)), intermediates=True), model)
+    assert out.intermediates["trunk_1"].shape == (1, 4, 10) and out.heads[0].shape == (1, 16, 2)
+    with pytest.raises(JaxepiError, match="fpn_unet joins 64 positions, but no tower before it has kept as many"):
+        BasenjiConfig(window=64, trunk=(trunk[0], trunk[2]), heads=(head,)).geometry()
+    x, finer = jax.random.normal(jax.random.key(1), (2, 4, 10)), jax.random.normal(jax.random.key(2), (2, 8, 10))
+    block = model.trunk[2]
+    inner = [nnx.gelu(norm(y)) for norm, y in ((block.norm, x), (block.norm_finer, finer))]
+    expected = block.conv(jnp.repeat(block.dense(inner[0]), 2, axis=1) + block.dense_finer(inner[1]))
+    np.testing.assert_allclose(block(x, finer), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_separable_convolution_is_a_convolution():

@@ -273,3 +273,35 @@ def test_several_heads_are_written_and_one_is_read_again(tmp_path):
     second = jaxepi.load(tmp_path / "both.h5", head=1)
     assert second.model.config.head_names == ("head_b",) and len(second.tracks) == 3
     np.testing.assert_array_equal(second.model.heads[0][0].dense.kernel[...], model.heads[1][0].dense.kernel[...])
+
+
+def test_a_unet_with_attention_is_written_and_read(tmp_path):
+    """Weights of an attention layer are found by their names, in whatever order a file lists them."""
+    params = {
+        "seq_length": 128, "activation": "gelu", "norm_type": "batch", "kernel_initializer": "lecun_normal",
+        "trunk": [
+            {"name": "conv_dna", "filters": 6, "kernel_size": 3, "norm_type": None, "activation": "linear",
+             "pool_size": 2},
+            {"name": "res_tower", "filters_init": 8, "filters_end": 8, "repeat": 3, "num_convs": 1, "pool_size": 2},
+            {"name": "transformer_tower", "key_size": 4, "heads": 2, "num_position_features": 6, "repeat": 1},
+            {"name": "fpn_unet", "kernel_size": 3},
+            {"name": "Cropping1D", "cropping": 4},
+        ],
+        "head": {"name": "final", "units": 3, "activation": "softplus"},
+    }  # fmt: skip
+    config = BasenjiConfig(**translate(params).model)
+    model = Basenji(config, rngs=nnx.Rngs(0))
+    jaxepi.export(model, tmp_path / "unet.h5")
+    back = jaxepi.load(tmp_path / "unet.h5")
+    assert back.digest() == weights_digest(model) and back.grid.bin == 8 and back.grid.crop == 32
+    with h5py.File(tmp_path / "unet.h5", "r+") as file:
+        del file.attrs["sizes"]
+        group = file["model_weights/multihead_attention"]
+        names = [name.decode() for name in group.attrs["weight_names"]]
+        assert names[:3] == [f"multihead_attention/{name}:0" for name in ("r_w_bias", "r_r_bias", "q_layer/kernel")]
+        inner = group["multihead_attention"]
+        for name in ("r_w_bias:0", "r_r_bias:0"):  # Keras puts the layer's name before what has it already
+            inner.move(name, f"multihead_attention/{name}")
+        doubled = [n.replace("/r_", "/multihead_attention/r_") if "bias" in n else n for n in names]
+        group.attrs["weight_names"] = [name.encode() for name in reversed(doubled)]
+    assert digest(tmp_path / "unet.h5", params=params, gelu="tanh") == weights_digest(model)

@@ -1,11 +1,11 @@
-"""The blocks of Akita, which make maps (B, L, L, C) of pairs of bins, and vectors of them; see `blocks`."""
+"""The blocks of Akita, which make maps (B, L, L, C) of pairs of bins, and vectors of them; see `sequences`."""
 
 import jax
 from flax import nnx
 
 from jaxepi.layers.activations import activate
 from jaxepi.layers.pairs import concat_distance, one_to_two, symmetrize, upper_triangle
-from jaxepi.systems.basenji.blocks import Arguments, Conv, Dropout, Made, called, normalisation
+from jaxepi.systems.basenji.blocks.sequences import Arguments, Conv, Dropout, Made, called, normalisation
 from jaxepi.systems.basenji.vocabulary import Shape, dilations, sides
 
 
@@ -93,7 +93,7 @@ class DilatedStep2D(nnx.Module):
 
 
 class DilatedResidual2D(nnx.Module):
-    """dilated_residual_2d: as `blocks.DilatedResidual`, the map symmetrised behind each step."""
+    """dilated_residual_2d: as `sequences.DilatedResidual`, the map symmetrised behind each step."""
 
     def __init__(self, shape: Shape, given: Arguments, made: Made):
         self.steps = nnx.List([DilatedStep2D(shape, given, dilation, made) for dilation in dilations(given)])

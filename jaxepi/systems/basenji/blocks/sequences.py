@@ -273,10 +273,16 @@ class ConvTower(nnx.Module):
             channels = filters
         self.steps, self.remat = nnx.List(steps), made.remat
 
-    def __call__(self, x: jax.Array, rng: jax.Array | None = None) -> jax.Array:
+    def unpooled(self, x: jax.Array, rng: jax.Array | None) -> tuple[jax.Array, list[jax.Array]]:
+        """The output, and what each step makes."""
+        seen = []
         for step in self.steps:
             x = called(step, x, rng, self.remat)
-        return x
+            seen.append(x)
+        return x, seen
+
+    def __call__(self, x: jax.Array, rng: jax.Array | None = None) -> jax.Array:
+        return self.unpooled(x, rng)[0]
 
 
 class DilatedStep(nnx.Module):
