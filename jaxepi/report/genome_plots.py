@@ -47,8 +47,8 @@ def scatter_by_track(measured: np.ndarray, predicted: np.ndarray, tracks: Sequen
         _scatter(ax, measured[known, number], predicted[known, number])
         bottom, left = number + columns >= len(tracks), number % columns == 0
         label = f", {unit}" if unit else ""
-        tidy(ax, f"measured{label}" if bottom else "", f"predicted{label}" if left else "", literal(track, 24))
-        ax.title.set_fontsize(8)
+        tidy(ax, f"measured{label}" if bottom else "", f"predicted{label}" if left else "")
+        ax.set_title(literal(track, 28), fontsize=8, color=INK, loc="left")
     for ax in panels[len(tracks) :]:
         ax.set_axis_off()
     return figure
