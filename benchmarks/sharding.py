@@ -21,7 +21,7 @@ of rows, so the default is a prime for each device, and 127 does where 128 is me
 import argparse
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 CPU_DEVICES = 8
@@ -73,12 +73,18 @@ def workloads(arguments: argparse.Namespace, rows: int) -> Iterator[tuple[str, A
         return
     for name in known_systems():
         toy = get_system(name).toy(0, arguments.batch_size or rows)
-        sizes = {
-            field: size * WIDER if any(word in field for word in ("width", "hidden", "inner")) else size
-            for field, size in toy.model.items()
-        }
-        task = task_of(get_system(name), sizes, toy.task, toy.manifest)
+        task = task_of(get_system(name), widened(toy.model), toy.task, toy.manifest)
         yield name, task, OptimizerConfig(ema_decay=0.99), task.collate(toy.records)
+
+
+def widened(sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's sizes with larger widths, also those of the blocks that some models list."""
+    made: dict[str, Any] = {}
+    for field, size in sizes.items():
+        wide = any(word in field for word in ("width", "hidden", "inner")) or field in ("filters", "filters_init")
+        blocks = isinstance(size, list | tuple) and all(isinstance(block, Mapping) for block in size)
+        made[field] = [widened(block) for block in size] if blocks else size * WIDER if wide else size
+    return made
 
 
 def measure(

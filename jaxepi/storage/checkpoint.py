@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import shutil
+import weakref
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ _PASSING = "passing"  # entry of `meta`: see `jaxepi.storage.kept`
 
 _DELETED = "deleted"  # in the folder of the checkpoints: one that goes is moved here first, so that none is ever half
 
+_OPEN: "weakref.WeakSet[Checkpoints]" = weakref.WeakSet()
+
 
 class Checkpoints:
     """The checkpoints of one run. Saving goes on in the background; `close` waits for it."""
@@ -55,6 +58,7 @@ class Checkpoints:
         self._kept = Kept(keep)
         options = ocp.CheckpointManagerOptions(preservation_policy=self._kept, create=True, todelete_subdir=_DELETED)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
+        _OPEN.add(self)
         if owner:
             self._kept.passing = {step for step in self.steps() if self._is_passing(step)}
 
@@ -78,6 +82,9 @@ class Checkpoints:
         whole = _joined([one for name in parts for one in sums[name]])
         each = {name: _joined(sums[name]) for name in parts}
         meta = _signed({**meta, "step": step, "checksum": whole, "checksums": each, _PASSING: passing})
+        if jax.process_count() > 1:  # managers of orbax meet at barriers of the same names: one saves at a time
+            for other in _OPEN:
+                other.wait()
         try:
             self._manager.save(
                 step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
@@ -267,6 +274,7 @@ class Checkpoints:
         """
         self.wait()
         self._manager.close()
+        _OPEN.discard(self)
 
 
 def _cannot_write(directory: Path, problem: OSError) -> JaxepiError:

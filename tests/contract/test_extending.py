@@ -115,7 +115,7 @@ def test_the_verb_is_one_of_them(workdir, capsys):
     assert main(["--help"]) == main(["describe", "--help"]) == 0
     assert "Tells what a run" in capsys.readouterr().out
     assert main(["describe", "--fasta", "x.fa"]) == 2
-    assert "--fasta belongs to predict; describe has --workdir" in capsys.readouterr().err
+    assert "--fasta belongs to predict and embed; describe has --workdir" in capsys.readouterr().err
     assert main(["eval", "--most-tracks", "3"]) == 2
     assert "--most-tracks belongs to describe; eval has" in capsys.readouterr().err
 

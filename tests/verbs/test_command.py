@@ -119,10 +119,10 @@ def test_what_a_verb_gets(record):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["train", "--regions=x"], "--regions belongs to predict; train has --config, --workdir"),
-        (["eval", "--fasta", "x"], "--fasta belongs to predict; eval has --workdir, --checkpoint"),
+        (["train", "--regions=x"], "--regions belongs to predict and embed; train has --config, --workdir"),
+        (["eval", "--fasta", "x"], "--fasta belongs to predict and embed; eval has --workdir, --checkpoint"),
         (["predict", "--most_sites=3"], "--most-sites belongs to motifs and mutagenesis; predict has"),
-        (["configs", "--out=x"], "--out belongs to predict, impute, motifs, mutagenesis and attention; configs has no"),
+        (["configs", "--out=x"], "--out belongs to predict, embed, impute, motifs, mutagenesis and attention; configs"),
         (["predict", "--regoins=x"], "Unknown option --regoins (did you mean 'regions'?); predict has"),
         (["predict", "--work=x"], "Unknown option --work (did you mean 'workdir'?)"),
         (["motifs", "--most-sites"], "--most-sites needs a value"),
