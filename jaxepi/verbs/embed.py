@@ -17,6 +17,7 @@ FORMATS = ("npy", "hdf5")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     shared.add_run(parser, weights=True)
+    shared.add_network(parser)
     shared.add_config(parser, "batch size, and the dataset if it is not the run's own")
     shared.add_subset(parser)
     group = parser.add_argument_group("windows of a genome instead of a dataset")
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     from jaxepi.analysis.embed import EmbedOptions, embed_dataset, embed_regions
     from jaxepi.runs.source import dataset_of, load_predictor
 
-    predictor = load_predictor(source, config, options.checkpoint)
+    predictor = load_predictor(source, config, options.checkpoint, head=options.head, params=options.params)
     if genome:
         fasta = shared.required(options.fasta, "fasta", "genome.fa")
         regions = shared.required(options.regions, "regions", "windows.bed")

@@ -103,6 +103,12 @@ def add_workdir(group: Any) -> None:
     group.add_argument("--workdir", metavar="DIR", help="folder of the run (default: runs/<config>[_<variant>])")
 
 
+def add_network(group: Any) -> None:
+    """Which network of a run or file with several is meant, and what describes that of a file: --head, --params."""
+    group.add_argument("--head", type=whole_number, metavar="N", help="of a model with several (default: 0)")
+    group.add_argument("--params", metavar="FILE", help="params.json that describes the network of --weights")
+
+
 def add_subset(parser: argparse.ArgumentParser, most: str | None = None) -> Any:
     """Which records: --split, and --most-<most> for a draw of them; returns the group."""
     group = parser.add_argument_group(f"which {most or 'records'}")

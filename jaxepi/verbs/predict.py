@@ -50,8 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dtype", type=shared.one_of(*DTYPES), metavar=shared.braces(*DTYPES),
         help="numbers to write (default: float16, of sums float32)",
     )  # fmt: skip
-    group.add_argument("--head", type=shared.whole_number, metavar="N", help="of a model with several (default: 0)")
-    group.add_argument("--params", metavar="FILE", help="params.json that describes the network of --weights")
+    shared.add_network(group)
     group.add_argument("--rc", action="store_true", help="mean over both strands")
     group.add_argument(
         "--shifts", type=shared.whole_numbers, metavar="BP,...", help="mean over windows moved so far (default: 0)"
