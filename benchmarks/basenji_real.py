@@ -86,7 +86,7 @@ def by_assay(values: np.ndarray, assays: np.ndarray) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     place = ROOT.parent / "shared" / "data" / "real" / "basenji_tiny" / "hg38"
-    parser.add_argument("--data", type=Path, default=place, help="folder in the original's layout")
+    parser.add_argument("--data", type=Path, default=place, help="dataset of coverage, in either layout")
     parser.add_argument("--and", type=Path, dest="further", metavar="FOLDER", help="train on these records as well")
     parser.add_argument("--config", default="configs/basenji2.py:real", help="the network and its training")
     parser.add_argument("--minutes", type=float, default=20.0, help="training time, compilation left out")
