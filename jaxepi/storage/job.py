@@ -31,6 +31,13 @@ def lock_folder(partial: Path) -> IO[str]:
         raise JaxepiError(f"Cannot make {partial} ({problem.strerror or problem}): choose another --out.") from None
 
 
+def clear_folder(partial: Path, lock: IO[str]) -> None:
+    """Removes what a killed job left in a folder that `lock_folder` holds."""
+    for left in partial.iterdir():
+        if left.name != Path(lock.name).name:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 @contextlib.contextmanager
 def write_errors(out: Path) -> Iterator[None]:
     """Turns a failed write into the sentence that says what is kept and how to go on."""
@@ -55,9 +62,7 @@ def fresh_folder(out: Path) -> Iterator[Path]:
     partial = out.with_name(f"{out.name}.partial")
     try:
         with lock_folder(partial) as lock:
-            for left in partial.iterdir():
-                if left.name != Path(lock.name).name:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            clear_folder(partial, lock)
             try:
                 yield partial
                 Path(lock.name).unlink()

@@ -17,6 +17,7 @@ import numpy as np
 from jaxepi.errors import JaxepiError
 from jaxepi.storage.job import (
     SYNC_SECONDS,
+    clear_folder,
     lock_folder,
     publish,
     read_progress,
@@ -113,7 +114,7 @@ class RowStore:
             self.rows: int = told["rows"] if told else 0
             self.state: dict[str, int] = told["state"] if told else {}
             if not told:
-                self._clear()
+                clear_folder(self.partial, self._lock)  # of another job, killed before it could say what it was
                 _check_room(self.partial, arrays)
             for name, array in arrays.items():
                 self.files[name] = RowFile(self.partial / name, array, new=not told)
@@ -121,12 +122,6 @@ class RowStore:
             self.close()
             raise
         self._synced = time.monotonic()
-
-    def _clear(self) -> None:
-        """Removes what another job left that was killed before it could say what it was."""
-        for path in self.partial.iterdir():
-            if path.name != Path(self._lock.name).name:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def append(self, rows: Mapping[str, np.ndarray], **counts: int) -> None:
         """The next rows (n, ...) of every file by its name; `counts` are added to what `state` holds."""
