@@ -23,7 +23,7 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.fasta import Genome
 from jaxepi.parallel.placed import PlacedModel
 from jaxepi.pretrained.sources import Source, path_of
-from jaxepi.regions import RegionValues, as_interval, positions_of, window_starts
+from jaxepi.regions import RegionValues, as_interval, positions_of, require_inside, window_starts
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
@@ -218,11 +218,8 @@ class Predictor(PlacedModel):
         if self.window is None:
             raise JaxepiError(f"{self.source} reads no sequence, so that it predicts no region.")
         interval, genome = as_interval(region), Genome(path_of(fasta, "a genome", "the path of a FASTA file"))
-        genome.require([interval.chrom], "The region")
-        length = genome.lengths[interval.chrom]
-        if interval.end > length:
-            raise JaxepiError(f"{region} reaches beyond {interval.chrom}, {length} bp in {fasta}.")
-        starts = window_starts(interval, length, self.window, self.grid)
+        require_inside(interval, genome)
+        starts = window_starts(interval, genome.lengths[interval.chrom], self.window, self.grid)
         places = positions_of(starts, self.grid, self.window)
         codes = [genome.codes(interval.chrom, int(s), int(s) + self.window, pad=True) for s in starts]
         return RegionValues(interval.chrom, starts, places, self.predict(np.stack(codes), batch_size))

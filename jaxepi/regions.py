@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.fasta import Genome
 from jaxepi.genome.intervals import Interval, parse_interval
 from jaxepi.task import Grid
 
@@ -30,6 +31,14 @@ def as_interval(region: str) -> Interval:
         raise JaxepiError(
             f"{str(region)[:60]!r} is no region: expected chrom:start-end, 0-based, such as chr1:0-2000."
         ) from problem
+
+
+def require_inside(region: Interval, genome: Genome) -> None:
+    """Raises JaxepiError if a region does not lie in a genome."""
+    genome.require([region.chrom], f"The region {region}")
+    length = genome.lengths[region.chrom]
+    if region.end > length:
+        raise JaxepiError(f"The region {region} reaches beyond {region.chrom}, {length} bp in {genome.path}.")
 
 
 def window_count(span: Any, window: int) -> Any:
