@@ -9,7 +9,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.fasta import Genome
 from jaxepi.genome.intervals import Intervals
 from jaxepi.predictor import Predictor
-from jaxepi.regions import require_inside
+from jaxepi.regions import PerBase, require_inside
 from jaxepi.storage.job import file_names, finished, require_h5py, write_errors
 from jaxepi.storage.row_store import RowArray, RowStore, texts
 from jaxepi.storage.write_behind import WriteBehind
@@ -47,6 +47,8 @@ MANY_TRACKS = 200  # with more, BigWigs are only made if they are asked for
 MOST_TOLD = 10  # places whose windows are shown on the terminal
 SUMMARY = "predict.json"
 AHEAD = 2  # batches that are read ahead
+
+Windows = tuple[np.ndarray, dict[str, np.ndarray]]  # codes (B, L) uint8, and inputs (B, L) beside them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,7 @@ def predict_bin_files(
     dtype: str | None = None,
     measured: Files | None = None,
     measured_stat: str = "mean",
+    per_base: Mapping[str, str | os.PathLike[str]] | None = None,
     batch_size: int = 4,
     views: Views | None = None,
     progress: bool = True,
@@ -110,6 +113,7 @@ def predict_bin_files(
       dtype: "float16" or "float32"; None for float16, of sums and places float32.
       measured: BigWigs to compare with: track -> file, or a file for each written track in order.
       measured_stat: "mean" or "sum" of the bases of a bin.
+      per_base: BigWigs of inputs with a value a base, such as conservation, by the names in `task.per_base`.
       batch_size: windows at a time.
       views: shifts and strands over whose predictions a mean is taken; None for the windows as they are.
       progress: show a progress line, and notes.
@@ -129,6 +133,7 @@ def predict_bin_files(
     content = _content(predictor.tracks, tracks, formats, dtype, total, places is not None, measured is not None)
     genome = Genome(fasta)
     plan = _plan(predictor, genome, regions if places is None else places, site_length)
+    inputs = PerBase(per_base or {}, predictor.task, predictor.source, genome)
     beside = None if measured is None else MeasuredTracks(measured, content.names, measured_stat, genome, plan)
     arguments = {
         "model": predictor.digest(),
@@ -143,6 +148,7 @@ def predict_bin_files(
         "outputs": list(content.formats),
         "rc": views.reverse_complement,
         "shifts": list(views.shifts),
+        "per_base": inputs.arguments() or None,
         "measured": None if beside is None else beside.arguments(),
     }
     out = Path(out_dir).absolute()
@@ -153,11 +159,12 @@ def predict_bin_files(
         return Place(plan.regions[number]) if places is None else places[number]
 
     along = Along(plan, place_of, len(content.names), beside, "plot" in content.formats)
-    notes = [*plan.notes(), *along.notes(), *_notes(plan, places, content, formats)]
+    notes = [*plan.notes(), *inputs.notes(plan.chrom), *along.notes(), *_notes(plan, places, content, formats)]
     for note in [*notes, *windows_told((places or [])[:MOST_TOLD], plan)] if progress else []:
         print(f"note: {note}", file=sys.stderr)
     with write_errors(out), RowStore(out, arguments, {content.file: _array(plan, content)}) as store:
-        _predict_all(predictor, genome, plan, content, store, arguments["batch_size"], views, progress)
+        read = functools.partial(_read, genome, inputs, plan, arguments["batch_size"])
+        _predict_all(predictor, read, plan, content, store, arguments["batch_size"], views, progress)
         found = _write_others(store, plan, content, contigs_of(genome), along, predictor.task.options.unit, progress)
         summary = {
             "jaxepi_version": __version__,
@@ -267,7 +274,7 @@ def _array(plan: BinPlan, content: Content) -> RowArray:
 
 def _predict_all(
     predictor: Predictor,
-    genome: Genome,
+    read: Callable[[int], Windows],
     plan: BinPlan,
     content: Content,
     store: RowStore,
@@ -291,8 +298,8 @@ def _predict_all(
 
     bar = tqdm(total=len(plan), initial=store.rows, unit="window", disable=not progress, desc="predict")
     with bar, WriteBehind() as behind:
-        for low, codes in _read_ahead(genome, plan, range(store.rows, len(plan), size), size):
-            behind.submit(functools.partial(write, low, sites_of(predictor.begin(codes, views))))
+        for low, (codes, further) in _read_ahead(read, range(store.rows, len(plan), size)):
+            behind.submit(functools.partial(write, low, sites_of(predictor.begin(codes, views, **further))))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
@@ -305,21 +312,24 @@ def _sites_of(
     return as_kind(sites.sum(axis=1) if total else sites, dtype)
 
 
-def _read_ahead(genome: Genome, plan: BinPlan, lows: Sequence[int], size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """First window and codes (size, L) uint8 of every batch, read by one thread; the last batch is filled up."""
+def _read(genome: Genome, inputs: PerBase, plan: BinPlan, size: int, low: int) -> Windows:
+    """The batch that begins with a window; the last batch is filled up."""
+    rows = np.minimum(np.arange(low, low + size), len(plan) - 1)
+    chroms, starts = [str(plan.chrom[row]) for row in rows], [int(plan.start[row]) for row in rows]
+    places = zip(chroms, starts, strict=True)
+    codes = np.stack([genome.codes(chrom, start, start + plan.window, pad=True) for chrom, start in places])
+    return codes, inputs.read(chroms, starts)
 
-    def read(low: int) -> np.ndarray:
-        rows = np.minimum(np.arange(low, low + size), len(plan) - 1)
-        places = [(str(plan.chrom[row]), int(plan.start[row])) for row in rows]
-        return np.stack([genome.codes(chrom, start, start + plan.window, pad=True) for chrom, start in places])
 
+def _read_ahead(read: Callable[[int], Windows], lows: Sequence[int]) -> Iterator[tuple[int, Windows]]:
+    """First window and content of every batch, read by one thread."""
     with ThreadPoolExecutor(1) as reader:
         ahead = [reader.submit(read, low) for low in lows[:AHEAD]]
         for number, low in enumerate(lows):
-            codes = ahead.pop(0).result()
+            windows = ahead.pop(0).result()
             if number + AHEAD < len(lows):
                 ahead.append(reader.submit(read, lows[number + AHEAD]))
-            yield low, codes
+            yield low, windows
 
 
 def _write_others(
