@@ -76,7 +76,7 @@ def along_region(
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{decimals}f}"))
     axes[-1].set_xlabel(literal(f"position on {chrom} (Mb)"), fontsize=9, color=INK)
     figure.supylabel(literal(unit), fontsize=9, color=INK)
-    _title(figure, span, mark, panels)
+    _title(figure, span, asked, mark, panels)
     return figure
 
 
@@ -126,12 +126,22 @@ def _decimals(ticks: np.ndarray) -> int:
     return max(0, int(np.ceil(-np.log10(float(np.diff(ticks).min())) - 1e-9)))
 
 
-def _title(figure: Figure, span: tuple[str, int, int], mark: Mark | None, panels: Sequence[Panel]) -> None:
+def _title(
+    figure: Figure,
+    span: tuple[str, int, int],
+    asked: tuple[int, int] | None,
+    mark: Mark | None,
+    panels: Sequence[Panel],
+) -> None:
     """What is shown, and where something is measured the legend of the two curves."""
     chrom, low, high = span
-    gene = "" if mark is None else f"{mark.gene}, "
+    text = f"{chrom}:{low}-{high}"
+    if mark is not None:
+        text = f"{mark.gene}, {text}"
+    elif _outside(span, asked):
+        text = f"{chrom}:{asked[0]}-{asked[1]} (white), in {text}"
     alone = ", predicted" if panels[0].measured is None else ""
-    figure.suptitle(literal(f"{gene}{chrom}:{low}-{high}{alone}", 80), fontsize=10, color=INK, x=0.01, ha="left")
+    figure.suptitle(literal(text + alone, 90), fontsize=10, color=INK, x=0.01, ha="left")
     if panels[0].measured is not None:
         handles = [Patch(color=MEASURED), Line2D([], [], color=BLUE, lw=1.4)]
         figure.legend(
