@@ -36,8 +36,8 @@ class OptimizerConfig:
     # per decay
     decay_steps: int | None = None
     cycles: int = 1  # cosine_restarts: cosines behind the warm-up, each from the peak to 0
-    # updates for which the learning rate holds its value of the first of them, with any schedule; None = it changes with
-    # each. With unit "epoch", 1 = it changes once an epoch, and a warm-up from 0 leaves the weights of epoch 0 alone
+    # updates for which the learning rate holds its value of the first of them, with any schedule; None = it changes
+    # with each. With unit "epoch", 1 = once an epoch; a warm-up from 0 then leaves the weights of epoch 0 as they are
     hold_steps: int | None = None
     final_scale: float = 0.0  # cosine, triangle: end value / peak; exponential, step: never below this times peak
     decay_rate: float = 0.95  # exponential, step: factor per decay_steps; step applies it at once, not bit by bit

@@ -28,7 +28,9 @@ def pearson_of_epoch(predictions: Iterable[np.ndarray], targets: Iterable[np.nda
 
     A track that is constant makes it NaN.
     """
-    p, t = (np.concatenate([flattened(np.asarray(batch)) for batch in batches], 1) for batches in (predictions, targets))
+    p, t = (
+        np.concatenate([flattened(np.asarray(batch)) for batch in batches], 1) for batches in (predictions, targets)
+    )
     return float(pearson_rows(t, p).mean())
 
 

@@ -120,4 +120,3 @@ def test_scripts_of_the_backup_average_correlations_over_batches(file):
 def test_areas_under_curves_are_trapezoids(file):
     found = areas(file["in:bce_pred"], file["in:bce_target"])
     np.testing.assert_allclose(found, [file["loss:roc_auc"], file["loss:prc_auc_trapezoid"]], rtol=1e-9)
-

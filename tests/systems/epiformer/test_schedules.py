@@ -1,4 +1,4 @@
-"""The learning rates of the original's five schedules, which change once an epoch, and the form without a lost epoch."""
+"""The learning rates of the original's schedules, which change once an epoch, and the form without a lost epoch."""
 
 import jax
 import numpy as np
@@ -25,7 +25,9 @@ def test_learning_rates_are_the_original_s_epoch_by_epoch(golden, name):
     config = OptimizerConfig(learning_rate=1e-4, hold_steps=BATCHES, **fields)
     rates = jax.vmap(make_schedule(config, BATCHES * len(wanted)))(np.arange(BATCHES * len(wanted)))
     assert rates.dtype == np.float32
-    np.testing.assert_allclose(rates.reshape(-1, BATCHES), np.repeat(wanted[:, None], BATCHES, 1), rtol=2e-5, atol=1e-11)
+    np.testing.assert_allclose(
+        rates.reshape(-1, BATCHES), np.repeat(wanted[:, None], BATCHES, 1), rtol=2e-5, atol=1e-11
+    )
 
 
 def test_without_hold_the_warm_up_rises_within_the_first_epoch():
