@@ -236,15 +236,16 @@ class Predictor(PlacedModel):
         """
         return self._at(self.task.accept(codes), offsets)
 
-    def begin(self, codes: np.ndarray, views: Views | None = None) -> jax.Array:
+    def begin(self, codes: np.ndarray, views: Views | None = None, **further: Any) -> jax.Array:
         """Values (B, P, K) float32 on the device; returns before they are done.
 
         Args:
           codes: base codes (B, L) uint8; B as `rows` gives it.
           views: over which a mean is taken; None for the windows as they are.
+          **further: more inputs, by the names in `task.further`.
         """
         function = self._value_function(views or Views())
-        return self._compiled_once(function, function)(self.task.accept(codes))
+        return self._compiled_once(function, function)(self.task.accept(codes, **further))
 
     def for_dataset(self, manifest: Mapping[str, Any]) -> Task:
         """What makes inputs of the records of a dataset.
