@@ -1,6 +1,7 @@
-"""Three epochs of the original's training loop, by the project's own step: in float64, where nothing hides in rounding."""
+"""Three epochs of the original's training loop by the project's own step, in float64: nothing hides in rounding."""
 
 import dataclasses
+import functools
 import types
 
 import jax
@@ -12,6 +13,8 @@ from flax import nnx
 from jaxepi.optimizer_config import OptimizerConfig
 from jaxepi.parallel.mesh import batch_sharding, make_mesh
 from jaxepi.pretrained.table import load_into, to_original
+from jaxepi.sequence import NOTHING, N
+from jaxepi.systems.epiformer import SYSTEM
 from jaxepi.systems.epiformer.augment import Draws
 from jaxepi.systems.epiformer.losses import LossRules, mean_over, signal_loss
 from jaxepi.systems.epiformer.original_metrics import pearson_of_epoch
@@ -60,7 +63,7 @@ class Training:
         self.task = Replayed(SIZES, PARITY, MANIFEST)
         self.task.model_config = dataclasses.replace(self.task.model_config, dtype="float64")
         self.mesh = make_mesh(devices=jax.devices()[:1])
-        self.model = self.task.build_model(nnx.Rngs(0))
+        self.model = SYSTEM.abstract(self.task.model_config)
         load_into(self.model, self.arrays("param:init/"), table(self.task.model_config))
         self.graph, params, rest = nnx.split(self.model, nnx.Param, ...)
         steps = make_steps(self.task, OPTIMIZER, 1, 0, self.mesh, epoch=MICRO // ACCUMULATE)
@@ -72,32 +75,33 @@ class Training:
     def arrays(self, prefix):
         return {name.removeprefix(prefix): self.file[name] for name in self.file.files if name.startswith(prefix)}
 
-    def batch(self, names, left=()):
+    def batch(self, names, left):
         """The windows of micro-batches, of which number i has every n-th row from i on; `left`: the shift of each."""
         seq, cons, signal = (
             np.stack([self.file[f"in:{name}/{part}"] for name in names], axis=1).reshape(-1, *shape)
             for part, shape in (("seq", (4, 512)), ("seqcons", (512,)), ("signal", (2, BINS)))
         )
-        codes = np.where(seq.any(axis=1), seq.argmax(axis=1), 4).astype(np.uint8)
+        codes = np.where(seq.any(axis=1), seq.argmax(axis=1), N)
+        codes = np.where((seq == 0.25).all(axis=1), NOTHING, codes).astype(np.uint8)  # ends that a shift had padded
         records = [
             {"key": "", "sequence": code, "target": target.T, "conservation": along}
             for code, along, target in zip(codes, cons, signal, strict=True)
         ]
         made = self.task.collate(records)
         exact = {"target": signal.transpose(0, 2, 1)[:, CROP:-CROP], "conservation": cons}  # more than float16 holds
-        shifts = {"left": np.tile(np.asarray(left, np.int32), ROWS)} if len(left) else {}
-        return jax.device_put({**made, **exact, **shifts}, batch_sharding(self.mesh))
+        shifts = np.tile(np.asarray(left, np.int32), ROWS)
+        return jax.device_put({**made, **exact, "left": shifts}, batch_sharding(self.mesh))
 
     def named(self, params, rest):
         nnx.update(self.model, params, rest)
         return to_original(self.model, table(self.task.model_config))
 
 
-def seen(training, params, rest, batch, rng, train, training_mode):
-    """Predictions, targets and the new statistics of a batch as it is prepared."""
+def seen(training, mode, params, rest, batch):
+    """Predictions, targets and the new statistics of a batch that is prepared as in training."""
     model = nnx.merge(training.graph, params, rest, copy=True)
-    model.train() if training_mode else model.eval()
-    inputs, targets = training.task.prepare(batch, rng, train)
+    getattr(model, mode)()
+    inputs, targets = training.task.prepare(batch, jax.random.key(0), True)
     outputs = training.task.apply(model, inputs)
     return outputs.values, targets["target"], nnx.split(model, nnx.Param, ...)[2]
 
@@ -108,7 +112,7 @@ def done(golden):
     file = golden("epiformer", "train_loop.npz")
     with jax.enable_x64(True):
         training = Training(file)
-        look = jax.jit(lambda *args: seen(training, *args, jax.random.key(0), True, True)[:2])
+        look = {mode: jax.jit(functools.partial(seen, training, mode)) for mode in ("eval", "train")}
         found = types.SimpleNamespace(scalars=[], predictions=[], targets=[], gradient={}, training=training)
         shifts = file["out:shifts"].reshape(-1, ACCUMULATE)
         for update in range(UPDATES):
@@ -117,7 +121,7 @@ def done(golden):
             for i in range(ACCUMULATE):
                 own = {key: rows[i::ACCUMULATE] for key, rows in batch.items()}
                 own["update"] = jnp.full(ROWS, update % 2)
-                p, t = look(training.state.params, training.state.rest, own)
+                p, t, _ = look["train"](training.state.params, training.state.rest, own)
                 found.predictions.append(np.asarray(p))
                 found.targets.append(np.asarray(t))
             training.state, scalars = training.train(training.state, batch)
@@ -126,9 +130,8 @@ def done(golden):
                 moment = jax.tree.map(lambda leaf: leaf / 0.1, training.state.optimizer[1][0].mu)
                 found.gradient = training.named(moment, training.state.rest)
         found.final = training.named(training.state.params, training.state.rest)
-        values = training.batch(["val"])
-        for mode in ("eval", "train"):
-            make = jax.jit(lambda *args, mode=mode: seen(training, *args, jax.random.key(0), False, mode == "train"))
+        values = training.batch(["val"], [0]) | {"update": jnp.zeros(ROWS, int)}  # so that nothing is augmented
+        for mode, make in look.items():
             setattr(found, mode, make(training.state.params, training.state.rest, values))
         found.after = training.named(training.state.params, found.train[2])
     return found
