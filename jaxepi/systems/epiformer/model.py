@@ -19,8 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxepi.config import check_choices
-from jaxepi.errors import JaxepiError
+from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.layers.activations import gelu_erf
 from jaxepi.layers.keras_like import dropout
 from jaxepi.layers.torch_like import BatchNorm, conv1d, linear, max_pool, sinusoid, softplus
@@ -59,7 +58,11 @@ class EpiformerConfig:
 
     def __post_init__(self) -> None:
         """Raises JaxepiError for sizes that make no network."""
-        check_choices(self, "config.model", kind=KINDS, position_attention=POSITIONS)
+        for name, choices in (("kind", KINDS), ("position_attention", POSITIONS)):
+            value = getattr(self, name)
+            if value not in choices:
+                near = did_you_mean(str(value), choices)
+                raise JaxepiError(f"config.model.{name} is {value!r}{near}, but must be one of {choices}.")
         if self.embed_size % self.num_heads or self.embed_size % 2:
             raise JaxepiError(
                 f"config.model.embed_size is {self.embed_size}, but an even number was expected that the "

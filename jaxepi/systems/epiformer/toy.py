@@ -5,12 +5,12 @@ import numpy as np
 from jaxepi.system import Manifest, Toy
 
 MODEL = {
-    "num_cnn_layer": 2, "embed_size": 16, "num_heads": 2, "num_encoder_layers": 1, "dim_feedforward": 12,
+    "num_cnn_layer": 1, "embed_size": 16, "num_heads": 2, "num_encoder_layers": 1, "dim_feedforward": 12,
     "crop_size": 2, "max_len": 16, "att_dropout": 0.1, "enc_dropout": 0.1,
 }  # fmt: skip
 
 
-def toy(seed: int = 0, records: int = 8, *, bins: int = 16, tracks: int = 2, bin_width: int = 8) -> Toy:
+def toy(seed: int = 0, records: int = 8, *, bins: int = 16, tracks: int = 2, bin_width: int = 4) -> Toy:
     """Windows of random letters, some of them conserved; a bin's coverage grows with its G and C that are conserved.
 
     The model is for the bins that are the defaults, of which it crops two at both ends.
