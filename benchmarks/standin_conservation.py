@@ -4,9 +4,9 @@
 
 Nothing of it is measured: each word of six bases has a fixed score drawn by chance (both strands of a word the same),
 scores are averaged over 25 bases, brought to 0..1 by a logistic function of their standard score, rounded to three
-decimals, as phastCons has, and kept for 10 bases each. Where there is an N, there is no record. So it is a function of the sequence alone: it
-looks at no signal and tells a model nothing that the sequence does not; it is there to run the path that a real track
-takes. The same FASTA gives the same values.
+decimals, as phastCons has, and kept for 10 bases each. Where there is an N, there is no record. So it is a function of
+the sequence alone: it looks at no signal and tells a model nothing that the sequence does not; it is there to run the
+path that a real track takes. The same FASTA gives the same values.
 
 The yeast dataset that other programs train on, with its table of one track:
 
