@@ -312,7 +312,7 @@ def report(built: dataset.Built) -> None:
         bases = counts["records"] * manifest["window"]
         mean = f", of the mean track {', '.join(means)}" if means else ""
         print(
-            f"{split}: {counts['records']} windows ({counts['left_out_unmappable']} left out) in {counts['shards']} "
+            f"{split}: {counts['records']} windows{_left_out_note(counts)} in {counts['shards']} "
             f"file(s), {total} bins of {len(tracks)} track(s){mean}; "
             f"{counts['n_bases'] / bases:.1%} N{ambiguity_note(counts)}{_beside_note(counts, bases, total)}"
         )
@@ -327,6 +327,11 @@ def report(built: dataset.Built) -> None:
             warn(f"in {split}, all bins of {empty} are 0")
     total = sum(counts["records"] for counts in manifest["splits"].values())
     print(f"{total} windows of {manifest['bins']} bins in {manifest['seconds']} s: {built.path}")
+
+
+def _left_out_note(counts: Mapping[str, Any]) -> str:
+    left_out = counts.get("left_out_unmappable")
+    return f" ({left_out} left out as unmappable)" if left_out else ""
 
 
 def _beside_note(counts: Mapping[str, Any], bases: int, bins: int) -> str:
