@@ -45,8 +45,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = get_base()
     config.system = "epiformer"
     config.model, config.task = section_of(EpiformerConfig), section_of(EpiformerObjective)
-    for decided in ("window", "tracks"):  # by the dataset
-        del config.model[decided]
+    del config.model["tracks"]  # by the dataset, as `window` is: that of the section is what the sizes are checked for
     config.dataset.path = "data/epiformer"
     config.dataset.command = (
         "python -m data_prep epiformer --fasta hg38.fa --targets targets.txt --conservation hg38.phastCons.bw "
@@ -81,13 +80,18 @@ def _parity(config: ConfigDict) -> None:
     config.task.augment, config.task.shift_pad, config.task.shift_conservation = "alternate", 0.25, False
     config.task.validate_in_training_mode = True
     config.model.norm_groups = 4  # two windows each, as on four GPUs
-    config.dataset.test_split = ""  # windows are split at random into training and validation
+    # The windows of two chunk files, split at random into training and validation.
+    config.dataset.path = "data/epiformer_random"
+    config.dataset.command = config.dataset.command.removesuffix("data/epiformer") + (
+        "data/epiformer_random --split random --chunk-files 2"
+    )
+    config.dataset.test_split = ""
 
 
 def _small(config: ConfigDict) -> None:
     """A narrow network for 128 positions, trained for minutes."""
     config.model.embed_size, config.model.dim_feedforward, config.model.num_encoder_layers = 128, 256, 3
-    config.model.max_len, config.model.crop_size, config.model.queries = 128, 16, 128
+    config.model.window, config.model.max_len, config.model.crop_size, config.model.queries = 16_384, 128, 16, 128
     config.model.att_dropout = config.model.enc_dropout = 0.1
     config.unit, config.steps, config.optimizer.warmup_steps = "step", 3_000, 150
     config.eval_every, config.save_every, config.log_every = 250, 250, 50
@@ -100,7 +104,7 @@ def _sample(config: ConfigDict, smoke: bool) -> None:
     """A few synthetic tracks with rules that can be learned; they have no conservation."""
     _small(config)
     config.model.embed_size, config.model.dim_feedforward, config.model.num_encoder_layers = 64, 128, 2
-    config.model.max_len, config.model.crop_size = 64, 8
+    config.model.window, config.model.max_len, config.model.crop_size = 8_192, 64, 8
     config.dataset.sample = "coverage-sample"
     config.dataset.path = "data/coverage_sample/dataset"
     config.dataset.command = "python -m data_prep coverage-sample --out data/coverage_sample"
