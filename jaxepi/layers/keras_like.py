@@ -3,12 +3,15 @@
 Parameters are float32; `dtype` is the compute dtype. Normalisation statistics and recurrent states are float32.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from jaxepi.layers.batch_norm import batch_normalize
 
 Initializer = Callable[..., jax.Array]
 
@@ -74,12 +77,36 @@ def max_pool(x: jax.Array, size: int, padding: str = "valid") -> jax.Array:
     """
     if padding == "same" and (short := -x.shape[1] % size):
         x = jnp.pad(x, [(0, 0), (short // 2, short - short // 2), (0, 0)], constant_values=-jnp.inf)
+    return _pooled(x[:, : x.shape[1] // size * size], size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _pooled(x: jax.Array, size: int) -> jax.Array:
+    """`max_pool` of whole runs. Its backward pass keeps a byte a run; that of slices pads and adds `size` arrays."""
+    return _pooled_forward(x, size)[0]
+
+
+def _pooled_forward(x: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     batch, length, channels = x.shape
-    runs = x[:, : length // size * size].reshape(batch, length // size, size, channels)
-    largest = runs[:, :, 0]
+    runs = x.reshape(batch, length // size, size, channels)
+    largest, place = runs[:, :, 0], jnp.zeros((batch, length // size, channels), _place_dtype(size))
     for i in range(1, size):
-        largest = jnp.where(runs[:, :, i] > largest, runs[:, :, i], largest)
-    return largest
+        higher = runs[:, :, i] > largest
+        largest, place = jnp.where(higher, runs[:, :, i], largest), jnp.where(higher, i, place).astype(place.dtype)
+    return largest, place
+
+
+def _pooled_backward(size: int, place: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    batch, runs, channels = gradient.shape
+    chosen = place[:, :, None] == jnp.arange(size, dtype=place.dtype)[None, None, :, None]
+    return (jnp.where(chosen, gradient[:, :, None], 0).reshape(batch, runs * size, channels),)
+
+
+_pooled.defvjp(_pooled_forward, _pooled_backward)
+
+
+def _place_dtype(size: int) -> Any:
+    return jnp.uint8 if size <= 256 else jnp.int32
 
 
 def bias_of(layer: nnx.Conv) -> jax.Array:
@@ -137,17 +164,13 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, ..., C) -> the same shape."""
-        spread = (None,) * (x.ndim - 1)
-        if self.use_running_average:
-            mean, var = self.mean[...], self.var[...]
-        else:
-            axes = tuple(range(x.ndim - 1))
-            statistics_dtype = jnp.promote_types(x.dtype, jnp.float32)
-            mean = x.mean(axis=axes, dtype=statistics_dtype)
-            var = ((x.astype(statistics_dtype) - mean[spread]) ** 2).mean(axis=axes)
+        if not self.use_running_average:
+            y, mean, var = batch_normalize(x, self.scale[...], self.bias[...], NORM_EPSILON)
             self._update(mean, var * self._correction(x.size // x.shape[-1], x.ndim))
-        scale = self.scale[...] * jax.lax.rsqrt(var + NORM_EPSILON)
-        shift = self.bias[...] - mean * scale
+            return y
+        spread = (None,) * (x.ndim - 1)
+        scale = self.scale[...] * jax.lax.rsqrt(self.var[...] + NORM_EPSILON)
+        shift = self.bias[...] - self.mean[...] * scale
         return x * scale.astype(x.dtype)[spread] + shift.astype(x.dtype)[spread]
 
     def _correction(self, count: int, rank: int) -> float:

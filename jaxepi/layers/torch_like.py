@@ -14,13 +14,13 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError
+from jaxepi.layers.batch_norm import Activation, batch_normalize
 
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.1  # weight of a batch in the running statistics
 SOFTPLUS_LIMIT = 20.0  # above it torch's softplus is the identity
 
 Initializer = Callable[..., jax.Array]
-Activation = Callable[[jax.Array], jax.Array]
 
 
 def torch_kernel_init() -> Initializer:
@@ -131,24 +131,22 @@ class BatchNorm(nnx.Module):
         Raises:
           JaxepiError: the rows of a batch make no equal groups.
         """
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        scale, bias = self.scale[...], self.bias[...]
         if self.use_running_average:
-            mean, var = self.mean[...], self.var[...]
-            y = wide * (self.scale[...] * jax.lax.rsqrt(var + NORM_EPSILON))[None, None]
-            y = y + (self.bias[...] - mean * self.scale[...] * jax.lax.rsqrt(var + NORM_EPSILON))[None, None]
+            gain = scale * jax.lax.rsqrt(self.var[...] + NORM_EPSILON)
+            y = x.astype(jnp.promote_types(x.dtype, jnp.float32)) * gain[None, None]
+            y = y + (bias - self.mean[...] * gain)[None, None]
             return (y if activation is None else activation(y)).astype(self.dtype)
         if x.shape[0] % self.groups:
             raise JaxepiError(
                 f"A batch of {x.shape[0]} rows makes no {self.groups} equal groups: set the batch size to a multiple, "
                 "or normalise in one group."
             )
-        grouped = wide.reshape(self.groups, -1, x.shape[-1])
-        mean = grouped.mean(axis=1)
-        var = jnp.square(grouped - mean[:, None]).mean(axis=1)
+        grouped = x.reshape(self.groups, -1, x.shape[-1])
+        normalize_one = jax.vmap(lambda part: batch_normalize(part, scale, bias, NORM_EPSILON, activation))
+        y, mean, var = normalize_one(grouped)
         self._update(mean[0], var[0], grouped.shape[1])
-        inverse = self.scale[...][None] * jax.lax.rsqrt(var + NORM_EPSILON)
-        y = (grouped - mean[:, None]) * inverse[:, None] + self.bias[...][None, None]
-        return (y if activation is None else activation(y)).reshape(x.shape).astype(self.dtype)
+        return y.reshape(x.shape).astype(self.dtype)
 
     def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
         """Moves the running statistics towards those of `count` values."""

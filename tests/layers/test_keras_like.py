@@ -64,3 +64,9 @@ def test_pools_of_lengths_that_do_not_divide(layers, size, padding):
 def test_a_padded_pool_has_a_gradient():
     grad = jax.grad(lambda x: max_pool(x, 4, "same").sum())(jnp.arange(10.0).reshape(1, 5, 2))
     np.testing.assert_array_equal(grad[0, :, 0], [0, 0, 1, 0, 1])
+
+
+def test_the_first_of_equal_values_gets_the_gradient_and_a_rest_none():
+    x = jnp.array([1.0, 3.0, 3.0, 2.0, 2.0, 0.0, 9.0])[None, :, None]
+    made = jax.grad(lambda x: (max_pool(x, 3) * jnp.array([5.0, 7.0])[None, :, None]).sum())(x)
+    np.testing.assert_array_equal(made[0, :, 0], [0, 5, 0, 7, 0, 0, 0])

@@ -21,8 +21,8 @@ from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.layers.activations import gelu_erf
-from jaxepi.layers.keras_like import dropout
-from jaxepi.layers.torch_like import BatchNorm, conv1d, linear, max_pool, sinusoid, softplus
+from jaxepi.layers.keras_like import dropout, max_pool
+from jaxepi.layers.torch_like import BatchNorm, conv1d, linear, sinusoid, softplus
 from jaxepi.systems.epiformer.attention import POSITIONS, EncoderLayer
 
 KINDS = ("signal", "label")
