@@ -245,7 +245,7 @@ def _identity(regions: str | os.PathLike[str] | Sequence[Place] | None) -> Any:
     """What tells regions apart: the checksum of a BED, or the places."""
     if regions is None or isinstance(regions, str | os.PathLike):
         return None if regions is None else file_digest(Path(regions))
-    return short_list([f"{place} {place.interval}" for place in regions])
+    return short_list([f"{place} {place.interval}" for place in regions], "regions")
 
 
 def _notes(plan: BinPlan, places: Sequence[Place] | None, content: Content, formats: Sequence[str] | None) -> list[str]:
