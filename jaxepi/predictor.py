@@ -8,6 +8,7 @@ dict(zip(predictor.tracks, methylation[0].T))
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -214,6 +215,8 @@ class Predictor(PlacedModel):
           batch_size: windows that go through the model at once.
           **per_base: BigWigs of inputs with a value a base, by the names in `task.per_base`; missing bases are 0.
 
+        Warns of an input along the sequence that the model was trained with and does not get, or the other way round.
+
         Raises:
           JaxepiError: a region that is none or leaves its chromosome, a file that cannot be read or is of another
             genome, or a model that reads no sequence, or more than sequence.
@@ -225,6 +228,8 @@ class Predictor(PlacedModel):
         beside = PerBase(per_base, self.task, self.source, genome)
         starts = window_starts(interval, genome.lengths[interval.chrom], self.window, self.grid)
         places = positions_of(starts, self.grid, self.window)
+        for note in beside.notes([interval.chrom] * len(starts)):
+            warnings.warn(note, stacklevel=2)
         codes = [genome.codes(interval.chrom, int(s), int(s) + self.window, pad=True) for s in starts]
         further = beside.read([interval.chrom] * len(starts), starts.tolist())
         return RegionValues(interval.chrom, starts, places, self.predict(np.stack(codes), batch_size, **further))

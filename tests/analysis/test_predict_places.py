@@ -239,6 +239,8 @@ def test_conservation_is_read_along_each_window_and_turns_with_it(conserved, gen
         one = conserved.predict(codes, conservation=values, batch_size=4)
     region = conserved.predict_region("chr1:280-360", genome / "genome.fa", batch_size=4, conservation=conservation)
     np.testing.assert_allclose(region.values, one[:2], atol=1e-5)
+    with pytest.warns(UserWarning, match="was trained with conservation and predicts without it"):
+        conserved.predict_region("chr1:280-360", genome / "genome.fa", batch_size=4)
 
 
 def test_a_file_that_is_no_conservation_of_this_genome_is_one_sentence(conserved, genome, tmp_path):
