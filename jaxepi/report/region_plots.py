@@ -43,6 +43,7 @@ def along_region(
     panels: Sequence[Panel],
     *,
     unit: str,
+    bins: int = 1,
     asked: tuple[int, int] | None = None,
     mark: Mark | None = None,
 ) -> Figure:
@@ -54,6 +55,7 @@ def along_region(
       width: bp of a point.
       panels: at least one.
       unit: of the values.
+      bins: of which a point is the mean.
       asked: first base and end of the region that was asked for; what lies outside is shaded.
       mark: a start site to point out.
     """
@@ -74,7 +76,8 @@ def along_region(
     axes[-1].xaxis.set_major_locator(ticks)
     decimals = _decimals(ticks.tick_values(low / 1e6, high / 1e6))
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{decimals}f}"))
-    axes[-1].set_xlabel(literal(f"position on {chrom} (Mb)"), fontsize=9, color=INK)
+    means = f", means of {bins} bins" if bins > 1 else ""
+    axes[-1].set_xlabel(literal(f"position on {chrom} (Mb){means}", 60), fontsize=9, color=INK)
     figure.supylabel(literal(unit), fontsize=9, color=INK)
     _title(figure, span, asked, mark, panels)
     return figure

@@ -18,6 +18,7 @@ from jaxepi.genome.fasta import Genome
 from jaxepi.genome.intervals import Interval
 from jaxepi.metrics.exact import pearson
 from jaxepi.predictor import Predictor
+from jaxepi.regions import PerBase
 from jaxepi.registry import get_system, task_of
 from jaxepi.task import Views
 
@@ -140,7 +141,7 @@ def test_of_many_bins_means_are_drawn(monkeypatch):
     values[8:, 1] = np.nan
     for low in (0, 5):
         curves.add(-20 + 10 * low, 10, values[low : low + 5])
-    assert (curves.start, curves.width) == (-20, 30)
+    assert (curves.start, curves.width, curves.each) == (-20, 30, 3)
     np.testing.assert_array_equal(curves.values[:, 0, 0], [1, 4, 7, 9])
     np.testing.assert_array_equal(curves.values[:, 1, 0], [1, 4, 6.5, np.nan])
 
@@ -212,18 +213,16 @@ def conservation(genome):
     return genome / "c.bw"
 
 
-def test_conservation_is_read_along_each_window_and_turns_with_it(conserved, genome, conservation, tmp_path):
+def test_conservation_is_read_along_each_window_and_turns_with_it(
+    conserved, genome, conservation, tmp_path, monkeypatch
+):
     views, length = Views(True, (0, 3)), conserved.window
-    more = {"formats": ["hdf5"], "regions": read_regions(["chr1:280-360,chr2:5-9"]), "views": views}
-    given = {"conservation": conservation}
-    told = predict_bin_files(conserved, **job(genome, tmp_path / "out", **more, per_base=given))
-    assert told["notes"][-1].startswith("regions longer")
+    places = {"formats": ["hdf5"], "regions": read_regions(["chr1:280-360,chr2:5-9"]), "views": views}
+    beside = {"per_base": {"conservation": conservation}}
+    told = predict_bin_files(conserved, **job(genome, tmp_path / "out", **places, **beside))
     assert f"windows on chromosomes that {conservation} lacks, where conservation is 0: 1" in told["notes"]
-    bare = predict_bin_files(conserved, **job(genome, tmp_path / "bare", **more))
-    assert any("with conservation and predicts without it, as if it were 0" in note for note in bare["notes"])
-    assert not any("predicts without it" in note for note in told["notes"])
     fasta = Genome(genome / "genome.fa")
-    with h5py.File(tmp_path / "out/predict.h5") as file, h5py.File(tmp_path / "bare/predict.h5") as without:
+    with h5py.File(tmp_path / "out/predict.h5") as file:
         rows = zip(file["chrom"][:].astype(str), file["start"][:] - conserved.grid.crop, strict=True)
         starts = [(chrom, int(start)) for chrom, start in rows]
         codes = np.stack([fasta.codes(chrom, start, start + length, pad=True) for chrom, start in starts])
@@ -234,13 +233,19 @@ def test_conservation_is_read_along_each_window_and_turns_with_it(conserved, gen
                     row[:] = np.nan_to_num(bigwig.values(chrom, start, start + length, numpy=True))
         given = {"rc": True, "shifts": (0, 3), "batch_size": 4}
         np.testing.assert_allclose(file["preds"], conserved.predict(codes, conservation=values, **given), atol=1e-5)
-        np.testing.assert_allclose(without["preds"], conserved.predict(codes, **given), atol=1e-5)
-        assert np.abs(file["preds"][0] - without["preds"][0]).max() > 1e-3
-        one = conserved.predict(codes, conservation=values, batch_size=4)
+        without = conserved.predict(codes, conservation=0 * values, **given)
+        assert np.abs(file["preds"][0] - without[0]).max() > 1e-3
+        np.testing.assert_allclose(file["preds"][-1], without[-1], atol=1e-5)
     region = conserved.predict_region("chr1:280-360", genome / "genome.fa", batch_size=4, conservation=conservation)
-    np.testing.assert_allclose(region.values, one[:2], atol=1e-5)
+    whole = conserved.predict(codes, conservation=values, batch_size=4)
+    np.testing.assert_allclose(region.values, whole[: len(starts) - 1], atol=1e-5)
+    inputs = PerBase({}, conserved.task, "toy", fasta)
+    assert inputs.notes(["chr1"]) == [
+        "the model was trained with conservation and predicts without it, as if it were 0 at every base"
+    ]
+    monkeypatch.setattr(conserved, "predict", lambda codes, size: size)
     with pytest.warns(UserWarning, match="was trained with conservation and predicts without it"):
-        conserved.predict_region("chr1:280-360", genome / "genome.fa", batch_size=4)
+        assert conserved.predict_region("chr1:280-360", genome / "genome.fa", batch_size=4).values == 4
 
 
 def test_a_file_that_is_no_conservation_of_this_genome_is_one_sentence(conserved, genome, tmp_path):

@@ -40,6 +40,7 @@ def test_a_prediction_alone_shades_what_was_not_asked_for():
     assert figure.get_suptitle() == "chr2:127069000-127070000 (white), in chr2:127068416-127070976, predicted"
     shaded = [patch.get_x() for patch in figure.axes[0].patches if hasattr(patch, "get_x")]
     assert shaded == pytest.approx([127.068416, 127.07]) and not figure.legends
-    whole = along_region(SPAN, START, WIDTH, [Panel("a", np.zeros(20))], unit="x", asked=SPAN[1:])
+    whole = along_region(SPAN, START, WIDTH, [Panel("a", np.zeros(20))], unit="x", bins=16, asked=SPAN[1:])
+    assert whole.axes[-1].get_xlabel() == "position on chr2 (Mb), means of 16 bins"
     assert whole.get_suptitle() == "chr2:127068416-127070976, predicted"
     assert whole.axes[0].get_ylim() == (0.0, 1.0)

@@ -23,12 +23,13 @@ class Curves:
     """Means of neighbouring bins along a region, where bins are many.
 
     Attributes:
-      width: bp of a point; start: first base of the first one.
+      start: first base of the first point; width: bp of one; each: bins of one.
       total: (P, 2, D) sums of predicted and measured bins; count: (P, 2, D) how many.
     """
 
     start: int
     width: int
+    each: int
     total: np.ndarray
     count: np.ndarray
 
@@ -37,7 +38,7 @@ class Curves:
         """Without values yet."""
         each = -(-bins // MOST_POINTS)
         shape = (-(-bins // each), 2, tracks)
-        return cls(start, each * bin_width, np.zeros(shape), np.zeros(shape, np.int64))
+        return cls(start, each * bin_width, each, np.zeros(shape), np.zeros(shape, np.int64))
 
     def add(self, start: int, bin_width: int, values: np.ndarray) -> None:
         """Bins (M, 2, D) from a first base; NaN is left out."""

@@ -97,18 +97,19 @@ def _known(value: float) -> float | None:
 
 def _draw(folder: Path, name: str, region: Region, tracks: Sequence[str], unit: str) -> None:
     """Two plots of a region: its values, and their logarithms."""
-    place, curves = region.place, region.curves
-    mark = None if place.tss is None else Mark(place.gene, place.tss, place.minus)
-    asked = None if mark is not None else (place.interval.start, place.interval.end)
+    own, curves = region.place, region.curves
+    mark = None if own.tss is None else Mark(own.gene, own.tss, own.minus)
+    asked = None if mark is not None else (own.interval.start, own.interval.end)
     span = (region.chrom, region.start, region.end)
     for ending, log in (("", False), (".log2", True)):
         values = log2_of(curves.values) if log else curves.values
         panels = []
         for number, track in enumerate(tracks):
-            own = region.agreements[number] if region.agreements else None
-            measured = None if own is None else values[:, 1, number]
-            r = None if own is None else (own.log2 if log else own.raw).value
+            found = region.agreements[number] if region.agreements else None
+            measured = None if found is None else values[:, 1, number]
+            r = None if found is None else (found.log2 if log else found.raw).value
             panels.append(Panel(track, values[:, 0, number], measured, r))
         axis = f"log2(1 + {unit or 'value'})" if log else unit or "value"
-        figure = along_region(span, curves.start, curves.width, panels, unit=axis, asked=asked, mark=mark)
+        place = (span, curves.start, curves.width)
+        figure = along_region(*place, panels, unit=axis, bins=curves.each, asked=asked, mark=mark)
         save_figure(folder / f"{name}{ending}.png", figure)
