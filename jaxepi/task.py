@@ -120,6 +120,10 @@ class Task(abc.ABC):
         are tasks of the same model. (): this task reads every dataset.
       idle: patterns of parameters, as `config.frozen` has them, that a batch of this task leaves as they are: no
         gradient reaches them, and the optimizer neither moves them nor ages what it remembers of them.
+      counts_updates: whether a training batch also tells `prepare` how many updates of its epoch came before its own,
+        as `UPDATE` (B,) int32.
+      validates_as_trained: whether validation during training makes inputs and runs the model as training does, with
+        augmentation, dropout and the statistics of the batch (parity); running statistics stay as they are.
     """
 
     model_config: Any
@@ -140,6 +144,8 @@ class Task(abc.ABC):
     trunks: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
     parts: tuple["Task", ...] = ()
     idle: tuple[str, ...] = ()
+    counts_updates: bool = False
+    validates_as_trained: bool = False
 
     @abc.abstractmethod
     def __init__(
@@ -255,6 +261,7 @@ class Task(abc.ABC):
         return None
 
 
+UPDATE = "update"  # the entry of a batch that `Task.counts_updates` asks for
 _PART = "part:"  # a batch has an entry of this name with the number of its part: static under jit, as its keys are
 
 

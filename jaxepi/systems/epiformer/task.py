@@ -16,23 +16,30 @@ from flax import nnx
 
 from jaxepi.config import from_section
 from jaxepi.errors import JaxepiError
-from jaxepi.metrics.standard import ErrorSums, MeanSums, PearsonSums, standard_metrics, summarize
+from jaxepi.metrics.groups import GROUP_BINS
+from jaxepi.metrics.standard import (
+    AUC_BINS,
+    MeanSums,
+    PearsonSums,
+    regression_metrics,
+    standard_metrics,
+    summarize,
+)
 from jaxepi.sequence import N, one_hot
-from jaxepi.systems.epiformer import losses as losses
+from jaxepi.systems.epiformer.augment import Draws, alternating, augmented, of_windows, turned
+from jaxepi.systems.epiformer.losses import label_loss, mean_over, signal_loss
 from jaxepi.systems.epiformer.model import Epiformer, EpiformerConfig, EpiformerOutputs
-from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
+from jaxepi.systems.epiformer.objective import EpiformerObjective
+from jaxepi.task import UPDATE, Batch, Grid, Options, Task, choose_tracks
 from jaxepi.windows import as_windows, hot
 
-
-@dataclasses.dataclass(frozen=True)
-class EpiformerObjective:
-    """How records become inputs and targets, and what is minimised."""
+FEW_TRACKS = 64  # with more, the histograms behind an AUC are coarser
 
 
 class EpiformerTask(Task):
     """See the module; `config.model` and `config.task` are sections with the fields of the two dataclasses."""
 
-    monitor = "pearson_bin_per_track_mean"
+    monitor = "pearson_log2_bin_per_track_mean"
     options = Options(region="bin", label_threshold=None, unit="coverage", system="epiformer")
     further = ("conservation",)
     per_base = ("conservation",)
@@ -58,6 +65,10 @@ class EpiformerTask(Task):
         if self._classes:
             self._check_labels()
             self.options = dataclasses.replace(type(self).options, label_threshold=0.5, unit="probability")
+            self.monitor = "auc_bin_per_track_mean"
+        self.shift_pad = self.objective.shift_pad
+        self.counts_updates = self.objective.augment == "alternate"
+        self.validates_as_trained = self.objective.validate_in_training_mode
         self._conserved = config.conservation and bool(manifest.get("conservation"))
 
     def _cut(self) -> int:
@@ -120,14 +131,35 @@ class EpiformerTask(Task):
         return "label" if self._classes else "target"
 
     def prepare(self, batch: Batch, rng: jax.Array, train: bool) -> tuple[Batch, Batch]:
-        target = batch["target"].astype(jnp.float32)
-        keep = jnp.broadcast_to(batch["row_mask"][:, None] > 0, target.shape[:2])
-        inputs = {"x": one_hot(batch["sequence"], n_value=0.0)}
-        if self._conserved:
-            inputs["conservation"] = batch["conservation"].astype(jnp.float32)
+        target, conservation = batch["target"].astype(jnp.float32), batch.get("conservation")
+        known = (batch["row_mask"] > 0)[:, None, None]
+        codes = batch["sequence"]
+        if conservation is not None:
+            conservation = conservation.astype(jnp.float32)
+        if train:
+            goal, draws = self.objective, self.draws(batch, jax.random.fold_in(rng, 1))
+            target = turned(target, draws.flip)
+            x, conservation = augmented(
+                codes, conservation, draws, goal.shift, goal.shift_pad, goal.shift_conservation
+            )  # fmt: skip
+        else:
+            x = one_hot(codes, n_value=0.0)
+        inputs = {"x": x} | ({} if conservation is None else {"conservation": conservation})
         if train:
             inputs["rng"] = jax.random.fold_in(rng, 3)
-        return inputs, {"target": target, "keep": keep}
+        lost = jnp.isnan(target)
+        return inputs, {"target": target, "keep": known & ~lost, "lost": known & lost}
+
+    def draws(self, batch: Batch, rng: jax.Array) -> Draws:
+        """Which windows of a training batch are turned and how far each is moved.
+
+        Without the number of its update, as in validation, a batch counts as the first of its epoch.
+        """
+        goal, rows = self.objective, len(batch["sequence"])
+        if goal.augment == "window":
+            return of_windows(rng, rows, goal.reverse_complement, goal.shift)
+        update = batch[UPDATE][0] if UPDATE in batch else jnp.int32(0)
+        return alternating(rng, rows, update, goal.reverse_complement, goal.shift)
 
     def accept(self, x: Any, conservation: Any = None, **further: Any) -> Batch:
         """Windows of sequence, see `jaxepi.windows.as_windows`, and their conservation (B, L) or None.
@@ -190,36 +222,40 @@ class EpiformerTask(Task):
         """The kept positions of the encoder (B, T, C)."""
         return model(inputs["x"], inputs.get("conservation")).trunk
 
-    def _places(self, outputs: EpiformerOutputs, targets: Batch) -> jax.Array:
-        """The loss of each place (B, T, K)."""
-        loss = losses.cross_entropy if self._classes else losses.poisson
-        return loss(outputs.values, targets["target"])
+    def _each(self, outputs: EpiformerOutputs, targets: Batch) -> jax.Array:
+        """The loss of each value (B, T, K)."""
+        loss = label_loss if self._classes else signal_loss
+        return loss(outputs.values, targets["target"], targets["keep"], self.objective.rules)
 
     def loss(self, outputs: EpiformerOutputs, targets: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean over the places that count."""
-        keep = jnp.broadcast_to(targets["keep"][..., None], outputs.values.shape)
-        fit = self._places(outputs, targets).sum(where=keep) / jnp.maximum(keep.sum(), 1)
-        return fit, {"fit": fit}
+        """The mean over the values that count; `lost` is the share of values that are NaN and do not."""
+        fit = mean_over(self._each(outputs, targets), targets["keep"])
+        return fit, {"fit": fit, "lost": targets["lost"].mean()}
 
     def predictions(self, outputs: EpiformerOutputs, targets: Batch) -> dict[str, jax.Array]:
         values = self.values(outputs)
-        mask = jnp.broadcast_to(targets["keep"][..., None], values.shape)
         offset = self.grid.crop + self.grid.bin * jnp.arange(values.shape[1])
         offset = jnp.broadcast_to(offset[None], values.shape[:2])
-        return {"prediction": values, "target": targets["target"], "mask": mask, "offset": offset}
+        return {"prediction": values, "target": targets["target"], "mask": targets["keep"], "offset": offset}
 
     def metrics(self, outputs: EpiformerOutputs, targets: Batch) -> dict[str, Any]:
-        seen = self.predictions(outputs, targets)
-        values = (seen["prediction"], seen["target"], seen["mask"])
-        found: dict[str, Any] = {"bin/pearson": PearsonSums.from_values(*values)}
+        """Sums over values as they are (region "bin") and, of coverage, over log2(1 + coverage) ("log2_bin")."""
+        p, t, keep = outputs.values, targets["target"], targets["keep"]
         if self._classes:
-            found = standard_metrics(*values, region="bin")
-        found["bin/error"] = ErrorSums.from_values(*values)
-        found["loss/fit"] = MeanSums.from_values(self._places(outputs, targets), seen["mask"])
+            bins = AUC_BINS if len(self.tracks) <= FEW_TRACKS else GROUP_BINS
+            found = standard_metrics(p, t, keep, region="bin", bins=bins)
+        else:
+            found = regression_metrics(p, t, keep, region="bin")
+            found["log2_bin/pearson"] = PearsonSums.from_values(jnp.log2(1 + p), jnp.log2(1 + t), keep)
+        found["loss/fit"] = MeanSums.from_values(self._each(outputs, targets), keep)
+        found["loss/lost"] = MeanSums.from_values(targets["lost"], keep | targets["lost"])
         return found
 
     def summarize(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """The usual values, and `loss_total`, what training minimises."""
+        """The usual values; `loss_total`, what training minimises; and how many values were NaN and left out."""
         rest = {name: metric for name, metric in metrics.items() if not name.startswith("loss/")}
-        fit = metrics["loss/fit"].to_host()
-        return summarize(rest) | {"loss_total": float(fit.total.sum() / max(fit.count.sum(), 1))}
+        fit, lost = (metrics[f"loss/{part}"].to_host() for part in ("fit", "lost"))
+        return summarize(rest) | {
+            "loss_total": float(fit.total.sum() / max(fit.count.sum(), 1)),
+            "n_nan_bin_total": round(float(lost.total.sum())),
+        }
