@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bin_baselines import boosting, pearson, ridge
+from bin_baselines import boosting, pearson, ridge, targets_of
 from measure import machine, run_program, work_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,7 +104,7 @@ def main() -> None:
         assays = np.array([text.partition(":")[0] for text in dataset.manifest["track_descriptions"]])
         model = train(arguments.data.absolute(), work, arguments)
         split = dataset.split("test")
-        truth = np.concatenate([split[number]["target"] for number in range(len(split))]).astype(np.float32)
+        truth = targets_of(split)
         tracks = {"network": pearson(predicted(work, split), truth), "ridge": ridge(dataset)}
         if arguments.trees:
             tracks["boosting"] = boosting(dataset, range(len(assays)), arguments.trees)

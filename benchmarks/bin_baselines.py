@@ -70,8 +70,18 @@ def pearson(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.divide((p * t).sum(axis=0), scale, out=np.full(len(scale), np.nan), where=scale > 0)
 
 
+def targets_of(split: Any) -> np.ndarray:
+    """Targets of all bins of a split (N, K)."""
+    return np.concatenate([split[number]["target"] for number in range(len(split))]).astype(np.float32)
+
+
 def ridge(dataset: Any) -> np.ndarray:
-    """Pearson of each track on the test records: words of four letters, penalties by the validation records."""
+    """Pearson of each track on the test records, see `ridge_values`."""
+    return pearson(ridge_values(dataset), targets_of(dataset.split("test")))
+
+
+def ridge_values(dataset: Any) -> np.ndarray:
+    """Predictions of the test records (N, K): words of four letters, penalties by the validation records."""
     square = product = mean_x = mean_y = 0.0
     count = 0
     for x, y in rows(dataset.split("train"), 4):
@@ -84,26 +94,29 @@ def ridge(dataset: Any) -> np.ndarray:
     scale = np.sqrt(np.diag(square) / count) + 1e-9
     square, product = square / np.outer(scale, scale), product / scale[:, None]
     fits = [np.linalg.solve(square + penalty * np.eye(len(square)), product) / scale[:, None] for penalty in RIDGE]
-    of_split = {}
-    for name in ("valid", "test"):
-        x, y = (np.concatenate(part) for part in zip(*rows(dataset.split(name), 4), strict=True))
-        of_split[name] = np.stack([pearson(x @ fit, y) for fit in fits])
-    best = np.nan_to_num(of_split["valid"], nan=-1.0).argmax(axis=0)
-    return of_split["test"][best, np.arange(len(best))]
+    x, y = (np.concatenate(part) for part in zip(*rows(dataset.split("valid"), 4), strict=True))
+    best = np.nan_to_num(np.stack([pearson(x @ fit, y) for fit in fits]), nan=-1.0).argmax(axis=0)
+    fit = np.stack([fits[number][:, track] for track, number in enumerate(best)], axis=1)
+    return np.concatenate([x @ fit for x, _ in rows(dataset.split("test"), 4)])
 
 
 def boosting(dataset: Any, tracks: Sequence[int], trees: int, seed: int = 0) -> np.ndarray:
-    """Pearson of these tracks on the test records: histogram gradient boosting, words of three letters."""
+    """Pearson of these tracks on the test records, see `boosting_values`."""
+    truth = targets_of(dataset.split("test"))[:, list(tracks)]
+    return pearson(boosting_values(dataset, tracks, trees, seed), truth)
+
+
+def boosting_values(dataset: Any, tracks: Sequence[int], trees: int, seed: int = 0) -> np.ndarray:
+    """Predictions of these tracks of the test records (N, K): gradient boosting, words of three letters."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     x, y = (np.concatenate(part) for part in zip(*rows(dataset.split("train"), 3), strict=True))
-    test_x, test_y = (np.concatenate(part) for part in zip(*rows(dataset.split("test"), 3), strict=True))
+    test_x = np.concatenate([x for x, _ in rows(dataset.split("test"), 3)])
     found = []
     for track in tracks:
         model = HistGradientBoostingRegressor(
             max_iter=trees, learning_rate=0.08, min_samples_leaf=100, l2_regularization=10.0, max_features=0.3,
             random_state=seed, early_stopping=False,
         )  # fmt: skip
-        guess = model.fit(x, y[:, track]).predict(test_x)
-        found.append(pearson(guess[:, None], test_y[:, track : track + 1])[0])
-    return np.array(found)
+        found.append(model.fit(x, y[:, track]).predict(test_x))
+    return np.stack(found, axis=1)

@@ -13,7 +13,8 @@ def get_base() -> ConfigDict:
     config.seed = 0  # of the initial parameters, the order of records and the augmentation
     config.batch_size = 32  # records of one optimizer update, over all devices and hosts
     config.eval_batch_size = 32  # records of one evaluation step, over all devices and hosts
-    config.unit = "step"  # of steps, eval_every, save_every, patience_from, warmup_steps, decay_steps: step | epoch
+    # of steps, eval_every, save_every, patience_from and of warmup_steps, decay_steps, hold_steps: step | epoch
+    config.unit = "step"
     config.steps = 1_000_000  # optimizer updates
     # Runs (workdirs) or released files to take weights from before the first step: "PATH", or "PATH::dna.*,heads.*"
     # for some of them by their path in the model. Later ones win.

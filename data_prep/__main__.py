@@ -17,6 +17,7 @@ COMMANDS = {
         "histone marks, contacts and expression to genes for Chromoformer",
     ),
     "coverage": ("data_prep.coverage.command", "FASTA + coverage tracks to binned windows for Basenji and its kin"),
+    "epiformer": ("data_prep.epiformer.command", "the same with windows as Epiformer's, or from its chunk files"),
     "coverage-align": ("data_prep.coverage.alignment", "a split of two genomes that keeps aligned regions together"),
     "coverage-export": ("data_prep.coverage.export", "a dataset of coverage as the original Basenji's own folder"),
     "labels": ("data_prep.labels.command", "BigWigs to labels of windows per bin, also of another assembly"),

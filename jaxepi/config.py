@@ -159,7 +159,7 @@ def monitors(value: Any, default: str) -> tuple[str, ...]:
 
 # what `config.unit` is the unit of
 RUN_FIELDS = ("steps", "eval_every", "save_every", "patience_from")
-OPTIMIZER_FIELDS = ("warmup_steps", "decay_steps")
+OPTIMIZER_FIELDS = ("warmup_steps", "decay_steps", "hold_steps")
 
 
 def in_steps(config: Any, batches_per_epoch: int) -> Any:

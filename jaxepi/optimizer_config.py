@@ -23,15 +23,22 @@ class OptimizerConfig:
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # more arguments of the optax optimizer
     learning_rate: float = 1e-3  # peak learning rate
     # constant | cosine (linear warm-up, then cosine) | exponential | step (warm-up, decay) | triangle (linearly up over
-    # warmup_steps, down again over as many, then final_scale), or a schedule of optax by name
-    # (warmup_cosine_decay_schedule, polynomial_schedule, ...)
+    # warmup_steps, down again over as many, then final_scale) | cosine_restarts (warm-up, then `cycles` cosines) |
+    # warmed_cosine, warmed_linear (down over the whole length, times the warm-up while that lasts), or a schedule of
+    # optax by name (warmup_cosine_decay_schedule, polynomial_schedule, ...)
     schedule: str = "constant"
     # of a schedule of optax, in updates whatever `config.unit` says; what is left out comes from the fields of the same
     # name here, its peak from learning_rate, and transition_steps from decay_steps
     schedule_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     warmup_steps: int = _number(0, least=0)  # updates of linear warm-up from 0; triangle: from initial_scale
     initial_scale: float = 0.0  # triangle: start value / peak, also where it comes down to
-    decay_steps: int | None = None  # cosine: length with warm-up, None = config.steps; exponential, step: per decay
+    # cosine and those with cosine or warmed in their name: length with warm-up, None = config.steps; exponential, step:
+    # per decay
+    decay_steps: int | None = None
+    cycles: int = 1  # cosine_restarts: cosines behind the warm-up, each from the peak to 0
+    # updates for which the learning rate holds its value of the first of them, with any schedule; None = it changes
+    # with each. With unit "epoch", 1 = once an epoch; a warm-up from 0 then leaves the weights of epoch 0 as they are
+    hold_steps: int | None = None
     final_scale: float = 0.0  # cosine, triangle: end value / peak; exponential, step: never below this times peak
     decay_rate: float = 0.95  # exponential, step: factor per decay_steps; step applies it at once, not bit by bit
     b1: float = _number(0.9, least=0, below=1)  # decay of the first moment (sgd: momentum)

@@ -8,6 +8,7 @@ dict(zip(predictor.tracks, methylation[0].T))
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -23,7 +24,7 @@ from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.genome.fasta import Genome
 from jaxepi.parallel.placed import PlacedModel
 from jaxepi.pretrained.sources import Source, path_of
-from jaxepi.regions import RegionValues, as_interval, positions_of, window_starts
+from jaxepi.regions import PerBase, RegionValues, as_interval, positions_of, require_inside, window_starts
 from jaxepi.registry import get_system, task_of
 from jaxepi.released import load_released
 from jaxepi.system import System
@@ -201,7 +202,9 @@ class Predictor(PlacedModel):
         row = jax.tree.map(lambda array: jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype), batch)
         return np.empty((0, *jax.eval_shape(functools.partial(function, self.model), row).shape[1:]), np.float32)
 
-    def predict_region(self, region: str, fasta: str | os.PathLike[str], batch_size: int = 32) -> RegionValues:
+    def predict_region(
+        self, region: str, fasta: str | os.PathLike[str], batch_size: int = 32, **per_base: str | os.PathLike[str]
+    ) -> RegionValues:
         """Predictions of a stretch of a genome, with the place of each value.
 
         Args:
@@ -210,22 +213,26 @@ class Predictor(PlacedModel):
             predicted parts of the tiles lie side by side, and the last ones may lie behind the region.
           fasta: the genome, plain or bgzipped.
           batch_size: windows that go through the model at once.
+          **per_base: BigWigs of inputs with a value a base, by the names in `task.per_base`; missing bases are 0.
+
+        Warns of an input along the sequence that the model was trained with and does not get, or the other way round.
 
         Raises:
-          JaxepiError: a region that is none or leaves its chromosome, a file that cannot be read, or a model that reads
-            no sequence, or more than sequence.
+          JaxepiError: a region that is none or leaves its chromosome, a file that cannot be read or is of another
+            genome, or a model that reads no sequence, or more than sequence.
         """
         if self.window is None:
             raise JaxepiError(f"{self.source} reads no sequence, so that it predicts no region.")
         interval, genome = as_interval(region), Genome(path_of(fasta, "a genome", "the path of a FASTA file"))
-        genome.require([interval.chrom], "The region")
-        length = genome.lengths[interval.chrom]
-        if interval.end > length:
-            raise JaxepiError(f"{region} reaches beyond {interval.chrom}, {length} bp in {fasta}.")
-        starts = window_starts(interval, length, self.window, self.grid)
+        require_inside(interval, genome)
+        beside = PerBase(per_base, self.task, self.source, genome)
+        starts = window_starts(interval, genome.lengths[interval.chrom], self.window, self.grid)
         places = positions_of(starts, self.grid, self.window)
+        for note in beside.notes([interval.chrom] * len(starts)):
+            warnings.warn(note, stacklevel=2)
         codes = [genome.codes(interval.chrom, int(s), int(s) + self.window, pad=True) for s in starts]
-        return RegionValues(interval.chrom, starts, places, self.predict(np.stack(codes), batch_size))
+        further = beside.read([interval.chrom] * len(starts), starts.tolist())
+        return RegionValues(interval.chrom, starts, places, self.predict(np.stack(codes), batch_size, **further))
 
     def at(self, codes: np.ndarray, offsets: np.ndarray) -> jax.Array:
         """Values (B, S, K) at some places, without moving the others off the device; returns before it is done.
@@ -236,15 +243,16 @@ class Predictor(PlacedModel):
         """
         return self._at(self.task.accept(codes), offsets)
 
-    def begin(self, codes: np.ndarray, views: Views | None = None) -> jax.Array:
+    def begin(self, codes: np.ndarray, views: Views | None = None, **further: Any) -> jax.Array:
         """Values (B, P, K) float32 on the device; returns before they are done.
 
         Args:
           codes: base codes (B, L) uint8; B as `rows` gives it.
           views: over which a mean is taken; None for the windows as they are.
+          **further: more inputs, by the names in `task.further`.
         """
         function = self._value_function(views or Views())
-        return self._compiled_once(function, function)(self.task.accept(codes))
+        return self._compiled_once(function, function)(self.task.accept(codes, **further))
 
     def for_dataset(self, manifest: Mapping[str, Any]) -> Task:
         """What makes inputs of the records of a dataset.

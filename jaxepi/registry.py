@@ -18,6 +18,7 @@ SYSTEMS = {
     "chromoformer": "jaxepi.systems.chromoformer",
     "cs282a": "jaxepi.systems.cs282a",
     "deepcpg": "jaxepi.systems.deepcpg",
+    "epiformer": "jaxepi.systems.epiformer",
     "melody": "jaxepi.systems.melody",
 }
 

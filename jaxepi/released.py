@@ -129,7 +129,8 @@ def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str
 
     Args:
       model: one of ours.
-      path: `.pth` or `.pt` (needs PyTorch), `.npz` or `.safetensors`; for DeepCpG and Basenji also Keras `.h5`.
+      path: `.pth`, `.pt` or `.pth.tar` (needs PyTorch), `.npz` or `.safetensors`; for DeepCpG and Basenji also Keras
+        `.h5`.
       tracks: names of the output tracks, kept in the file for `jaxepi.load`; the original ignores them.
 
     What the tensors do not tell of the model's sizes is kept beside them.
@@ -145,7 +146,8 @@ def export(model: nnx.Module, path: str | os.PathLike[str], tracks: Sequence[str
     if weights.write is not None and weights.write(model, path, as_notes(tracks, sizes)):
         return
     arrays = to_original(model, weights.table(model.config))
-    write_source(path, arrays, weights.wrappers[0], tracks, sizes)
+    beside = None if weights.beside is None else weights.beside(model.config)
+    write_source(path, arrays, weights.wrappers[0], tracks, sizes, beside)
 
 
 def _checked(tracks: Sequence[str], model: nnx.Module, system: System, weights: Weights) -> list[str]:

@@ -84,6 +84,7 @@ class Weights:
         of this suffix.
       noted: config fields that tensors do not tell, or not in which order: an export writes them beside the tensors. A
         tuple that the tensors tell is taken in the order of the file, or descending where that says nothing.
+      beside: (config of the model) -> what the original's torch files hold beside the weights.
       named: (config, what was read) -> names of the tracks of a file that names none, if it is a released one that is
         known to have these; else None.
       published: the models that are published, for `jaxepi.list_pretrained`.
@@ -100,6 +101,7 @@ class Weights:
     open: Callable[[Source, Mapping[str, Any]], tuple[Released, dict[str, Any]]] | None = None
     write: Callable[[nnx.Module, Path, Mapping[str, str]], bool] | None = None
     noted: Sequence[str] = ()
+    beside: Callable[[Any], Mapping[str, Any]] | None = None
     named: Callable[[Any, Released], Sequence[str] | None] | None = None
     published: Sequence[Published] = ()
 

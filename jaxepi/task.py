@@ -107,7 +107,9 @@ class Task(abc.ABC):
       grid: where the P values of a prediction lie.
       window: bp of sequence that the model reads; None if it reads none.
       further: names of what `accept` takes beside its first argument.
-      sequence_alone: whether a window of sequence is all that the model reads.
+      per_base: those of `further` that are floats (B, L) along the sequence, one a base, and may be left out; they have
+        the same names among the inputs of `apply`. Whoever reads windows of a genome may fill them from a BigWig.
+      sequence_alone: whether a window of sequence is all that the model needs.
       one_hot_input: name of the one-hot sequence (B, L, 4) among the inputs of `apply`.
       shift_pad: what such a row holds where a shifted window has no base; as an N, unless the original differs.
       strand_pair: of each track the number of the one on the other strand; None: each is its own.
@@ -118,6 +120,10 @@ class Task(abc.ABC):
         are tasks of the same model. (): this task reads every dataset.
       idle: patterns of parameters, as `config.frozen` has them, that a batch of this task leaves as they are: no
         gradient reaches them, and the optimizer neither moves them nor ages what it remembers of them.
+      counts_updates: whether a training batch also tells `prepare` how many updates of its epoch came before its own,
+        as `UPDATE` (B,) int32.
+      validates_as_trained: whether validation during training makes inputs and runs the model as training does, with
+        augmentation, dropout and the statistics of the batch (parity); running statistics stay as they are.
     """
 
     model_config: Any
@@ -128,6 +134,7 @@ class Task(abc.ABC):
     grid: Grid
     window: int | None = None
     further: ClassVar[tuple[str, ...]] = ()
+    per_base: tuple[str, ...] = ()
     sequence_alone: bool = True
     one_hot_input: ClassVar[str] = "x"
     shift_pad: float = 0.25
@@ -137,6 +144,8 @@ class Task(abc.ABC):
     trunks: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
     parts: tuple["Task", ...] = ()
     idle: tuple[str, ...] = ()
+    counts_updates: bool = False
+    validates_as_trained: bool = False
 
     @abc.abstractmethod
     def __init__(
@@ -231,12 +240,20 @@ class Task(abc.ABC):
         return values if self.strand_pair is None else values[..., np.array(self.strand_pair)]
 
     def viewed(self, inputs: Batch, reverse: jax.Array, shift: jax.Array) -> Batch:
-        """Inputs whose sequence is reverse-complemented if `reverse`, after it was moved right by `shift` bp."""
+        """Inputs whose sequence is reverse-complemented if `reverse`, after it was moved right by `shift` bp.
+
+        What lies along the sequence (`per_base`) moves and turns with it, with 0 where nothing came in.
+        """
         x = inputs[self.one_hot_input]
         place = jnp.arange(x.shape[1]) - shift
         there = (place >= 0) & (place < x.shape[1])
         x = jnp.where(there[None, :, None], jnp.roll(x, shift, axis=1), jnp.asarray(self.shift_pad, x.dtype))
-        return inputs | {self.one_hot_input: jnp.where(reverse, reverse_complement_one_hot(x), x)}
+        seen = {self.one_hot_input: jnp.where(reverse, reverse_complement_one_hot(x), x)}
+        for name in self.per_base:
+            if name in inputs:
+                along = jnp.where(there[None], jnp.roll(inputs[name], shift, axis=1), 0)
+                seen[name] = jnp.where(reverse, along[:, ::-1], along)
+        return inputs | seen
 
     def first_convolution(self, model: nnx.Module) -> tuple[np.ndarray, np.ndarray] | None:
         """Kernel (width, 4, F) and bias (F,) of filters that read the one-hot DNA; None without such filters."""
@@ -244,6 +261,7 @@ class Task(abc.ABC):
         return None
 
 
+UPDATE = "update"  # the entry of a batch that `Task.counts_updates` asks for
 _PART = "part:"  # a batch has an entry of this name with the number of its part: static under jit, as its keys are
 
 

@@ -126,3 +126,13 @@ def _letters(given: Any) -> str | None:
 def hot(windows: jax.Array, **options: Any) -> jax.Array:
     """What `as_windows` gave as one-hot (B, L, 4) float32, on the device; options are those of `sequence.one_hot`."""
     return sequence.one_hot(windows, jnp.float32, **options) if windows.ndim == 2 else windows.astype(jnp.float32)
+
+
+def moved(values: jax.Array, by: jax.Array, most: int, fill: Any) -> jax.Array:
+    """Values (B, L) moved to the right by `by` (B,) bases, at most `most` either way; `fill` comes in."""
+    padded = jnp.pad(values, [(0, 0), (most, most)], constant_values=fill)
+
+    def one(row: jax.Array, by: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(row, (most - by,), (values.shape[1],))
+
+    return jax.vmap(one)(padded, by)

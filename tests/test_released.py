@@ -17,7 +17,7 @@ def test_published_models_are_listed_with_what_is_known_of_them(golden_path):
     assert expression.files == ("{epigenome}/chromoformer-reg-reproduction-{epigenome}-conf1-fold{fold}.pt",)
     counts = {"Melody-MT-39": 40_285_525, "Chromoformer-clf": 5_342_672, "Chromoformer-reg": 5_342_543}
     counts |= {"Basenji2-human": 30_123_584, "Basenji2-human-PyTorch": 30_123_584, "Basenji2-mouse": 24_482_794}
-    counts["Akita"] = 751_653
+    counts |= {"Akita": 751_653, "Epiformer cell types": 54_835_309}
     heads = {"linear probe": 27_666, "conv perceptron": 8_832_518, "max-pool perceptron": 777_518}
     counts |= heads | {"transformer": 18_918_930}
     official = json.loads(golden_path("deepcpg", "official_checkpoint.json").read_text())["dna"]

@@ -5,7 +5,7 @@ from Bio.SeqRecord import SeqRecord
 
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import encode, one_hot
-from jaxepi.windows import as_windows, centred
+from jaxepi.windows import as_windows, centred, moved
 
 TEXT = "ACGTNACGTT"
 CODES = encode(TEXT)
@@ -81,3 +81,9 @@ def test_ragged_sequences_are_centred_as_records_of_a_fasta_file_are():
     np.testing.assert_array_equal(centred(CODES[:3], 10)[0], encode("NNNACGNNNN"))
     with pytest.raises(JaxepiError, match="One-hot arrays have one length"):
         centred(np.zeros((2, 9, 4), np.float32), 10)
+
+
+def test_each_window_moves_by_a_number_of_its_own():
+    values = np.arange(1, 6, dtype=np.float32)[None].repeat(3, 0)
+    found = moved(values, np.array([0, 2, -1]), 2, 9.0)
+    np.testing.assert_array_equal(found, [[1, 2, 3, 4, 5], [9, 9, 1, 2, 3], [2, 3, 4, 5, 9]])

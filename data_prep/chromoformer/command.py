@@ -32,10 +32,9 @@ from data_prep.chromoformer.gene_table import Gene, check_folds, check_inside, w
 from data_prep.chromoformer.recipe import MARKS, SUM_DTYPES, ChromoformerRecipe, DepthSource, SumsDoNotFit
 from data_prep.chromoformer.region_arrays import FILE_FLANK, RegionArrays
 from data_prep.sources.depth import READ_MODES
+from data_prep.sources.text_tables import read_sizes
 from data_prep.sources.tracks import TrackFile, resolve_tracks
 from jaxepi.errors import JaxepiError
-from jaxepi.genome.intervals import parse_position
-from jaxepi.genome.text_files import read_lines
 
 
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
@@ -168,7 +167,7 @@ def _depth_source(args: argparse.Namespace) -> DepthFiles | RegionArrays:
                 f"--promoter-length is {args.promoter_length}, but promoter files of the original hold "
                 f"{2 * FILE_FLANK} bp: use at most that"
             )
-        lengths = _read_sizes(Path(args.chrom_sizes)) if args.chrom_sizes else None
+        lengths = read_sizes(Path(args.chrom_sizes)) if args.chrom_sizes else None
         return RegionArrays(Path(args.npy_dir), args.marks or MARKS, lengths)
     if args.marks:
         raise JaxepiError("--marks names the rows of --npy-dir arrays: with --depth, write MARK=FILE")
@@ -189,23 +188,6 @@ def _named_file(word: str) -> TrackFile:
     if not name or not path:
         raise JaxepiError(f"--depth {word}: MARK=FILE was expected, such as H3K27ac=h3k27ac.bam")
     return TrackFile(name, Path(path).absolute())
-
-
-def _read_sizes(path: Path) -> dict[str, int]:
-    lengths = {}
-    for number, line in read_lines(path):
-        cells = line.split()
-        if not cells:
-            continue
-        try:
-            lengths[cells[0]] = parse_position(cells[1])
-        except (IndexError, ValueError) as error:
-            raise JaxepiError(
-                f"{path} line {number} is {line[:60]!r}: a chromosome and its length were expected"
-            ) from error
-    if not lengths:
-        raise JaxepiError(f"{path} is empty: a chromosome and its length a line were expected")
-    return lengths
 
 
 def _check_apart(table: Path, out: Path, inputs: Sequence[dict[str, Any]]) -> None:

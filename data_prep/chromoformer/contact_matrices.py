@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.chromoformer.contacts import Contacts, WholeScores
-from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.chroms import harmonise
 from jaxepi.genome.intervals import Interval
 from jaxepi.genome.text_files import read_lines

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from data_prep.sources.annotation import Tss
 from data_prep.sources.text_tables import read_rows, split_line
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.chroms import harmonise
 from jaxepi.genome.intervals import Interval, make_interval, parse_interval
 from jaxepi.genome.text_files import UNREADABLE, damaged, open_bytes, read_lines

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from data_prep.chromoformer.contacts import Contacts, select_neighbors
 from data_prep.chromoformer.folds import folds_of_genes
 from data_prep.chromoformer.gene_table import UNKNOWN_LABEL, Gene
-from data_prep.sources.annotation import Tss
 from data_prep.sources.expression import label_by_median
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.intervals import Interval
 
 

@@ -16,13 +16,14 @@ from data_prep.build.recipe import Block
 from data_prep.build.runner import block_map
 from data_prep.coverage.sequences import Sequences
 from data_prep.coverage.targets import Target
-from data_prep.coverage.transforms import LARGEST, TRANSFORMS, baselines, interpolated, pooled, soft_clipped
+from data_prep.coverage.transforms import LARGEST, Transform, baselines, interpolated, pooled, soft_clipped
 from data_prep.sources.signals import Signal, open_signal
 from data_prep.sources.tracks import TrackFile
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Intervals
 
 MISSING = ("zero", "baseline")
+KEEP = "nan"  # of `Binning.missing`: a bin with a base without a record is NaN
 COUNTS = ("missing", "blacklisted", "soft_clipped", "clipped", "beyond_float16", "nonzero")
 BLACKLIST_MARGIN = 20  # bp by which a listed region grows on both sides
 _PIECES = 64  # blocks of all tracks together, at most if there are fewer tracks: work for many processes
@@ -38,9 +39,9 @@ class Binning:
     """How a window becomes bins; see docs/data_prep.md for each."""
 
     bin_width: int
-    transform: str = "float32"
+    transform: Transform = Transform()
     interpolate: bool = False
-    missing: str = "zero"
+    missing: str = "zero"  # one of MISSING, or KEEP
     clip_pct: float = 0.9999999
 
 
@@ -121,8 +122,8 @@ class Aggregator:
         for rows, values in self._windows(self._signal[1], windows):
             bins, found = self._bins(target, rows, values)
             np.add.at(counts, self.sequences.split_id[rows], found)
-            sizes = np.abs(bins) if TRANSFORMS[self.binning.transform].clip_magnitude else bins
-            largest = _largest(np.concatenate([largest, sizes.ravel()]), self.top)
+            sizes = np.abs(bins) if self.binning.transform.clip_magnitude else bins
+            largest = _largest(np.concatenate([largest, sizes[~np.isnan(sizes)]]), self.top)
             made[done : done + len(rows)] = bins
             done += len(rows)
         _write_rows(self.folder / f"{number}.bins", windows, made)
@@ -157,18 +158,20 @@ class Aggregator:
 
     def _bins(self, target: Target, rows: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bins (n, T) float16 of windows with the values (n, L), and counts (n, COUNTS) of bins."""
-        how, width = TRANSFORMS[self.binning.transform], self.binning.bin_width
+        how, width = self.binning.transform, self.binning.bin_width
         with np.errstate(over="ignore"):  # values beyond float16 become infinite there, as in the original
             values = values.astype(how.dtype, copy=False)
         counts = np.zeros((len(rows), len(COUNTS)), np.int64)
         missing = np.isnan(values)
+        spoiled = np.zeros((len(rows), self.bins), bool)
         if has_missing := bool(missing.any()):
-            counts[:, 0] = missing.reshape(len(rows), -1, width).any(axis=2).sum(axis=1)
+            spoiled = missing.reshape(len(rows), -1, width).any(axis=2)
+            counts[:, 0] = spoiled.sum(axis=1)
         if self.binning.interpolate and (has_missing or how.interpolate_to_zero):
             values, has_missing = interpolated(values, how.interpolate_to_zero), False
         values = self._settled(rows, values, missing if has_missing else None, counts)
         with np.errstate(invalid="ignore", over="ignore"):
-            if how.scale_first and target.scale != 1:
+            if how.scale_first and target.scale != 1 and not (how.scale_repeats and target.sum_stat != "sum"):
                 values = values * target.scale
             bins = pooled(values.reshape(len(rows), -1, width), target.sum_stat, how.root)
             if target.clip_soft is not None:
@@ -176,13 +179,13 @@ class Aggregator:
                 bins = soft_clipped(bins, target.clip_soft, how.soft_offset)
             if target.clip is not None:
                 free, bins = bins, np.clip(bins, -target.clip if how.symmetric else 0, target.clip)
-                counts[:, 3] = (free != bins).sum(axis=1)
+                counts[:, 3] = (np.nan_to_num(free) != np.nan_to_num(bins)).sum(axis=1)
             if not how.scale_first:
                 bins = bins * target.scale
             counts[:, 4] = (np.abs(bins) > LARGEST).sum(axis=1)
             bins = np.clip(bins, -LARGEST, LARGEST).astype(np.float16)
-        counts[:, 5] = (bins != 0).sum(axis=1)
-        if np.isnan(bins).any():
+        counts[:, 5] = (np.nan_to_num(bins) != 0).sum(axis=1)
+        if (np.isnan(bins) & ~(spoiled & (self.binning.missing == KEEP))).any():
             raise JaxepiError(
                 f"{target.path} gives bins that are no number with the sum_stat {target.sum_stat} (negative values "
                 "have no root): use another sum_stat, or mend the track"
@@ -193,13 +196,13 @@ class Aggregator:
         self, rows: np.ndarray, values: np.ndarray, missing: np.ndarray | None, counts: np.ndarray
     ) -> np.ndarray:
         """Values without missing ones, and within the baseline where blacklisted; counts the latter."""
-        how, width = TRANSFORMS[self.binning.transform], self.binning.bin_width
-        listed = self._blacklisted(rows)
+        how, width = self.binning.transform, self.binning.bin_width
+        listed, keep = self._blacklisted(rows), self.binning.missing == KEEP
         if missing is not None and not how.missing_spoils and self.binning.missing == "zero":
             values, missing = np.where(missing, values.dtype.type(0), values), None
         needed = np.zeros(len(rows), bool)
         needed[list(listed)] = True
-        if missing is not None:
+        if missing is not None and not keep:
             needed |= missing.any(axis=1)
         base = np.zeros(len(rows), values.dtype)
         if needed.any():
@@ -211,13 +214,13 @@ class Aggregator:
             counts[row, 1] = mark.reshape(-1, width).any(axis=1).sum()
             inside = np.clip(values[row, mark], -base[row], base[row])
             values[row, mark] = base[row] if how.blacklist == "set" else inside
-        return values if missing is None else np.where(missing, base[:, None], values)
+        return values if missing is None or keep else np.where(missing, base[:, None], values)
 
     def _blacklisted(self, rows: np.ndarray) -> dict[int, list[tuple[int, int]]]:
         """Place among the rows -> stretches of its window that are listed, as Python slices them."""
         if not len(self.blacklist):
             return {}
-        wraps, length = TRANSFORMS[self.binning.transform].slices_wrap, self.sequences.length
+        wraps, length = self.binning.transform.slices_wrap, self.sequences.length
         found: dict[int, list[tuple[int, int]]] = {}
         start = self.sequences.start[rows]
         chrom = self.sequences.chroms[self.sequences.chrom_id[rows[0]]]
@@ -311,7 +314,12 @@ def aggregate(aggregator: Aggregator, processes: int, progress: bool) -> BinStor
 
 
 def _limit(largest: np.ndarray, total: int, share: float) -> np.float16:
-    """The quantile of `total` values whose largest ones are given, descending; interpolated linearly."""
+    """The quantile of `total` values whose largest ones are given, descending; interpolated linearly.
+
+    0 where there is none, as of a track that no bin has a number of.
+    """
+    if not len(largest):
+        return np.float16(0)
     place = (total - 1) * (1 - share)  # from the top
     low = min(int(place), len(largest) - 1)
     above, below = float(largest[low]), float(largest[min(low + 1, len(largest) - 1)])

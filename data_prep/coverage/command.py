@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,21 @@ from data_prep.coverage.aggregate import COUNTS, Aggregator, Binning, aggregate
 from data_prep.coverage.options import parser
 from data_prep.coverage.original_folder import FolderStyle, folder_writer
 from data_prep.coverage.placement import chosen_sequences, read_regions
-from data_prep.coverage.recipe import CoverageRecipe, Writing
+from data_prep.coverage.recipe import Beside, CoverageRecipe, Writing
 from data_prep.coverage.sequences import Sequences, unmappable_bins
 from data_prep.coverage.splits import Contigs
 from data_prep.coverage.targets import TargetTable, read_targets
 from data_prep.coverage.transforms import TRANSFORMS
 from data_prep.sources import preflight
 from data_prep.sources.genome import Genome, ambiguity_note
+from data_prep.sources.peak_bins import PEAK_BINS, PeakLabels
+from data_prep.sources.per_base import PerBaseTrack
 from data_prep.sources.signals import open_signal
 from data_prep.sources.tracks import TrackFile
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Intervals
 
-_FILES = ("gaps", "limit", "splits", "sequences", "blacklist", "umap")
+_FILES = ("gaps", "limit", "splits", "sequences", "blacklist", "umap", "conservation")
 _PLAIN = (
     *("genome", "chrom_prefix", "window", "crop", "bin_width", "peaks", "break_length", "lost_contig", "folds", "snap"),
     *("stride_train", "stride_test", "sample", "seed", "transform", "missing", "interpolate", "clip_pct", "decimals"),
@@ -60,7 +62,7 @@ def main(argv: Sequence[str], program: str = PROGRAM) -> int:
     genome = Genome(args.fasta, args.chrom_prefix)
     table = read_targets(Path(args.targets), args.genome)
     _tell_table(args, table)
-    inputs = dataset.describe_inputs(_input_files(args, genome, table))
+    inputs = dataset.describe_inputs(input_files(args, genome, table, _FILES))
     arguments = _arguments(args, table)
     tracks = out.with_name(f"{out.name}.tracks")  # beside the dataset, where workers on other machines see it
     if made_before(args, CoverageRecipe.name, arguments, inputs):
@@ -77,7 +79,7 @@ def main(argv: Sequence[str], program: str = PROGRAM) -> int:
                 "or choose another --out"
             ) from error
         built = dataset.build(recipe, out, arguments, inputs, execution_of(args), _writer(args))
-    _report(built)
+    report(built)
     return 0
 
 
@@ -110,6 +112,11 @@ def check_options(args: argparse.Namespace, typed: Collection[str]) -> None:
     )
     if args.layout != "tfds":
         refuse_beside(typed, f"--layout {args.layout}", ["beam_runner"])
+        if args.conservation is not None:
+            raise JaxepiError(
+                f"--layout {args.layout} has no place for the scores of --conservation: use --layout tfds, or leave "
+                "them out"
+            )
     if args.transform != "float32":
         refuse_beside(typed, f"--transform {args.transform}", ["missing"])
     if args.interpolate:
@@ -129,22 +136,36 @@ def check_options(args: argparse.Namespace, typed: Collection[str]) -> None:
 
 
 def _tell_table(args: argparse.Namespace, table: TargetTable) -> None:
+    if args.layout != "tfds" and any(target.peaks for target in table.targets):
+        raise JaxepiError(
+            f"{args.targets} has peaks in its column `peak`, and --layout {args.layout} has no place for labels: use "
+            "--layout tfds, or remove the column"
+        )
     for target in table.targets:
         TRANSFORMS[args.transform].check(args.transform, target.sum_stat, target.name)
     if table.repeated:
-        _warn(
+        warn(
             f"{args.targets} names {_some(table.repeated)} more than once: those that come later are called name#place"
         )
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """Prints a line that does not stop the work."""
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _input_files(args: argparse.Namespace, genome: Genome, table: TargetTable) -> dict[str, Path]:
+def input_files(
+    args: argparse.Namespace, genome: Genome, table: TargetTable, options: Sequence[str]
+) -> dict[str, Path]:
+    """Role -> file: those of genome and tracks, and of the options that name one.
+
+    Raises:
+        JaxepiError: one is not there.
+    """
     files = {"fasta": genome.path, "targets": Path(args.targets).absolute()}
     files |= {f"track {target.name}": target.path for target in table.targets}
-    for role in _FILES:
+    files |= {f"peaks {target.name}": target.peaks for target in table.targets if target.peaks is not None}
+    for role in options:
         given = getattr(args, role)
         if given is not None:
             if not Path(given).is_file():
@@ -190,7 +211,48 @@ def check_tracks(args: argparse.Namespace, genome: Genome, table: TargetTable) -
         preflight.check_track(genome.path, genome.lengths, target.path, lengths, args.extra_chroms)
     bare = sorted(set(genome.lengths) - {c for own in known.values() for c in own}) if known else []
     if bare:
-        _warn(f"no track covers {', '.join(bare[:5])}{' …' if bare[5:] else ''}: windows there hold no signal")
+        warn(f"no track covers {some_chroms(bare)}: windows there hold no signal")
+
+
+def some_chroms(chroms: Sequence[str]) -> str:
+    """The first of some names."""
+    return f"{', '.join(chroms[:5])}{' …' if chroms[5:] else ''}"
+
+
+def open_beside(
+    args: argparse.Namespace,
+    genome: Genome,
+    table: TargetTable,
+    peak_bins: str = PEAK_BINS[0],
+    told: Mapping[str, Any] | None = None,
+) -> Beside:
+    """Conservation and peaks as the options and the table name them, checked against the genome; tells what they lack.
+
+    Args:
+        args: conservation, chrom_prefix, extra_chroms.
+        genome: of the windows.
+        table: may name peaks.
+        peak_bins: one of `data_prep.sources.peak_bins.PEAK_BINS`.
+        told: further entries of the manifest.
+
+    Raises:
+        JaxepiError: a file that is damaged or of another genome.
+    """
+    track, peaks = None, None
+    if args.conservation is not None:
+        track = PerBaseTrack(Path(args.conservation).absolute(), genome.lengths, args.chrom_prefix)
+        bare = track.check(genome.path, args.extra_chroms)
+        if bare:
+            warn(f"{args.conservation} has no {some_chroms(bare)}: bases there count as not conserved (0)")
+    if any(target.peaks for target in table.targets):
+        peaks = PeakLabels([target.peaks for target in table.targets], genome.lengths, args.chrom_prefix, peak_bins)
+        for path, count in peaks.elsewhere.items():
+            if count:
+                warn(f"{count} peaks of {path} lie on chromosomes that {genome.path} lacks")
+        without = [target.name for target in table.targets if target.peaks is None]
+        if without:
+            warn(f"{args.targets} names no peaks for {_some(without)}: none of their bins is labelled")
+    return Beside(track, peaks, told or {})
 
 
 def make_recipe(
@@ -217,15 +279,18 @@ def make_recipe(
     count, tracks = len(sequences), len(table.targets)
     bins = sequences.length // args.bin_width
     blacklist = read_regions(args, "blacklist", genome) if args.blacklist else Intervals.of([])
-    binning = Binning(args.bin_width, args.transform, args.interpolate, args.missing, args.clip_pct)
+    how = TRANSFORMS[args.transform]
+    binning = Binning(args.bin_width, how, args.interpolate, args.missing, args.clip_pct)
     aggregator = Aggregator(folder, table.targets, sequences, binning, blacklist, args.chrom_prefix)
     writing = Writing(
-        args.crop, args.bin_width, args.decimals, args.umap_clip, args.umap_tfr,
-        TRANSFORMS[args.transform].dtype == "float16",
+        args.crop, args.bin_width, args.decimals, args.umap_clip, args.umap_tfr, how.dtype == "float16", args.missing,
     )  # fmt: skip
-    dataset.require_space(folder, int((1 + SPACE_FACTOR) * count * (2 * bins * tracks + args.window)))
+    beside = open_beside(args, genome, table)
+    per_base = 3 if beside.conservation is not None else 1
+    per_bin = 3 if beside.peaks is not None else 2
+    dataset.require_space(folder, int((1 + SPACE_FACTOR) * count * (per_bin * bins * tracks + per_base * args.window)))
     store = aggregate(aggregator, args.processes or available_processes(), not args.no_progress)
-    return CoverageRecipe(genome, store, sequences, writing, table, contigs, unmappable, left_out)
+    return CoverageRecipe(genome, store, sequences, writing, table, contigs, unmappable, left_out, beside)
 
 
 def _writer(args: argparse.Namespace) -> dataset.Writer | None:
@@ -236,29 +301,49 @@ def _writer(args: argparse.Namespace) -> dataset.Writer | None:
     return folder_writer(FolderStyle(args.per_file, one_hot, args.layout == "original-exact"))
 
 
-def _report(built: dataset.Built) -> None:
+def report(built: dataset.Built) -> None:
+    """Prints what every split holds, and warns of what should be looked at."""
     manifest = built.manifest
     tracks = manifest["tracks"]
     for split, counts in manifest["splits"].items():
         total = counts["records"] * manifest["bins"]
-        shares = {name: np.array(counts[f"bins_{name}"]) / total for name in COUNTS}
+        shares = {name: np.array(counts[f"bins_{name}"]) / total for name in COUNTS if f"bins_{name}" in counts}
         means = [f"{share.mean():.2%} {name.replace('_', ' ')}" for name, share in shares.items() if share.any()]
         bases = counts["records"] * manifest["window"]
         mean = f", of the mean track {', '.join(means)}" if means else ""
         print(
-            f"{split}: {counts['records']} windows ({counts['left_out_unmappable']} left out) in {counts['shards']} "
+            f"{split}: {counts['records']} windows{_left_out_note(counts)} in {counts['shards']} "
             f"file(s), {total} bins of {len(tracks)} track(s){mean}; "
-            f"{counts['n_bases'] / bases:.1%} N{ambiguity_note(counts)}"
+            f"{counts['n_bases'] / bases:.1%} N{ambiguity_note(counts)}{_beside_note(counts, bases, total)}"
         )
+        if counts.get("conservation_missing") == bases:
+            warn(f"in {split}, no base has a score of conservation")
+        if counts.get("conservation_outside"):
+            warn(f"in {split}, {counts['conservation_outside']} scores of conservation lie outside 0 to 1")
         for name, (most, told) in _TELLING.items():
-            many = _some([track for track, share in zip(tracks, shares[name], strict=True) if share > most])
+            many = _some([track for track, share in zip(tracks, shares.get(name, ()), strict=False) if share > most])
             if many:
-                _warn(f"in {split}, more than {most:.0%} of the bins of {many} {told}")
+                warn(f"in {split}, more than {most:.0%} of the bins of {many} {told}")
         empty = _some([track for track, share in zip(tracks, shares["nonzero"], strict=True) if not share])
         if empty:
-            _warn(f"in {split}, all bins of {empty} are 0")
+            warn(f"in {split}, all bins of {empty} are 0")
     total = sum(counts["records"] for counts in manifest["splits"].values())
     print(f"{total} windows of {manifest['bins']} bins in {manifest['seconds']} s: {built.path}")
+
+
+def _left_out_note(counts: Mapping[str, Any]) -> str:
+    left_out = counts.get("left_out_unmappable")
+    return f" ({left_out} left out as unmappable)" if left_out else ""
+
+
+def _beside_note(counts: Mapping[str, Any], bases: int, bins: int) -> str:
+    """What a line about a split says on conservation and labels."""
+    notes = []
+    if "conservation_missing" in counts:
+        notes.append(f"{counts['conservation_missing'] / bases:.1%} of the bases without conservation")
+    if "bins_labelled" in counts:
+        notes.append(f"{np.mean(counts['bins_labelled']) / bins:.2%} of the bins labelled in the mean track")
+    return "".join(f", {note}" for note in notes)
 
 
 def _some(tracks: Sequence[str]) -> str:

@@ -30,6 +30,12 @@ class ExportRecipe(Recipe):
         self._data = open_dataset(path, (KIND,))
         if is_coverage_folder(path) and not (path / SEQUENCES).is_file():
             raise JaxepiError(f"{path} has no {SEQUENCES}, so its records have no places: copy it from its source")
+        further = [name for name in ("conservation", "labels") if self._data.manifest.get(name)]
+        if further:
+            raise JaxepiError(
+                f"{path} holds {' and '.join(further)}, for which the original Basenji's folder has no place: prepare "
+                "a dataset without"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}

@@ -43,13 +43,24 @@ def _add_inputs(g: Any) -> None:
         required=True,
         metavar="TABLE",
         help="tab-separated table of tracks: index, identifier, file (BigWig, BED or HDF5), and where wanted clip, "
-        "clip_soft, scale, sum_stat, description, strand_pair, genome",
+        "clip_soft, scale, sum_stat, description, strand_pair, genome, and peak (BED) for labels",
     )
+    add_conservation(g)
     g.add_argument(
         "--genome", metavar="NAME", help="take only the tracks of this genome (column `genome` of the table)"
     )
     add_chrom_prefix(g)
     add_extra_chroms(g, "a track")
+
+
+def add_conservation(g: Any, *names: str) -> None:
+    """Adds --conservation, with further names."""
+    g.add_argument(
+        "--conservation",
+        *names,
+        metavar="BIGWIG",
+        help="a score a base for each record, such as phastCons; a base without a record counts as 0",
+    )
 
 
 def add_contigs(g: Any, share: float) -> None:

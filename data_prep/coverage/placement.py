@@ -48,7 +48,7 @@ def chosen_sequences(
                 "tested too",
                 file=sys.stderr,
             )
-        return _covered_by(sequences), sequences
+        return covered_by(sequences), sequences
     if args.splits:
         contigs = split_by_regions(args.splits, genome.lengths, args.chrom_prefix)
         if not contigs:
@@ -133,7 +133,7 @@ def _stride(window: int, stride: float, snap: int, name: str) -> int:
     return int(bases)
 
 
-def _covered_by(sequences: Sequences) -> Contigs:
+def covered_by(sequences: Sequences) -> Contigs:
     """The stretches that given windows cover, of each split: what stands for their contigs."""
     contigs: Contigs = {}
     for number, split in enumerate(sequences.splits):

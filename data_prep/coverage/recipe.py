@@ -1,7 +1,7 @@
 """Records of binned coverage: base codes of a window, and the bins of every track in its middle."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from data_prep.coverage.sequences import Sequences
 from data_prep.coverage.splits import Contigs
 from data_prep.coverage.targets import TargetTable
 from data_prep.sources.genome import Genome, ambiguous_bases
+from data_prep.sources.peak_bins import PeakLabels
+from data_prep.sources.per_base import PerBaseTrack
 from jaxepi.errors import JaxepiError
 from jaxepi.sequence import N
 
@@ -32,6 +34,7 @@ class Writing:
         umap_clip: unmappable bins are at most this quantile of the bins of their window and track; 1 = as they are.
         keep_mask: records tell which bins are unmappable.
         narrow: quantiles are taken in float16, as in the original.
+        missing: what bases without a record counted as; `nan`: a bin with one is NaN.
     """
 
     crop: int
@@ -40,6 +43,49 @@ class Writing:
     umap_clip: float = 1.0
     keep_mask: bool = False
     narrow: bool = False
+    missing: str = "zero"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What records hold beside sequence and bins, and what their manifest tells further.
+
+    Attributes:
+        conservation: a score a base of the window.
+        peaks: labels of the bins.
+        told: entries of the manifest.
+    """
+
+    conservation: PerBaseTrack | None = None
+    peaks: PeakLabels | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+def coverage_features(
+    window: int, bins: int, tracks: int, *, unmappable: bool = False, conservation: bool = False, label: bool = False
+) -> dict[str, Feature]:
+    """What a record holds; the last three are options of a dataset."""
+    further = {
+        "unmappable": (unmappable, Feature("uint8", (bins,))),
+        "conservation": (conservation, Feature("float16", (window,))),
+        "label": (label, Feature("uint8", (bins, tracks))),
+    }
+    return {
+        "key": Feature("text", None),
+        "chrom": Feature("text", None),
+        "start": Feature("int64"),
+        "sequence": Feature("uint8", (window,)),
+        "target": Feature("float16", (bins, tracks)),
+        **{name: feature for name, (there, feature) in further.items() if there},
+    }
+
+
+def beside_entries(conservation: bool, labels: bool, missing: str) -> dict[str, Any]:
+    """Entries of the manifest on what records hold further, and on bases of tracks without a record.
+
+    They are alike for datasets of several genomes, so that one run can read them; counts are told by split.
+    """
+    return {"conservation": {"missing": 0.0} if conservation else None, "labels": labels, "missing": missing}
 
 
 class CoverageRecipe(Recipe):
@@ -58,6 +104,7 @@ class CoverageRecipe(Recipe):
         contigs: Contigs,
         unmappable: np.ndarray | None = None,
         left_out: Mapping[str, int] | None = None,
+        beside: Beside = Beside(),
     ) -> None:
         """Args:
         genome: base codes.
@@ -68,10 +115,11 @@ class CoverageRecipe(Recipe):
         contigs: of each split, for the manifest.
         unmappable: (N, T) bool, if it is known.
         left_out: windows of each split that were too little mappable.
+        beside: conservation and labels.
         """
         self.genome, self.store, self.sequences, self.writing = genome, store, sequences, writing
         self.table, self.contigs, self.unmappable = table, contigs, unmappable
-        self.left_out = dict(left_out or {})
+        self.left_out, self.beside = dict(left_out or {}), beside
         self.window = sequences.length + 2 * writing.crop
 
     @property
@@ -80,15 +128,14 @@ class CoverageRecipe(Recipe):
         return self.store.bins
 
     def features(self) -> dict[str, Feature]:
-        mask = {"unmappable": Feature("uint8", (self.bins,))} if self.writing.keep_mask else {}
-        return {
-            "key": Feature("text", None),
-            "chrom": Feature("text", None),
-            "start": Feature("int64"),
-            "sequence": Feature("uint8", (self.window,)),
-            "target": Feature("float16", (self.bins, len(self.table.targets))),
-            **mask,
-        }
+        return coverage_features(
+            self.window,
+            self.bins,
+            len(self.table.targets),
+            unmappable=self.writing.keep_mask,
+            conservation=self.beside.conservation is not None,
+            label=self.beside.peaks is not None,
+        )
 
     def blocks(self) -> dict[str, list[Block]]:
         size = min(max(_BLOCK_BYTES // self.bytes_per_record(), 1), _MOST_WINDOWS)
@@ -137,7 +184,20 @@ class CoverageRecipe(Recipe):
                     tally.add(unmappable_bins=int(mask[i].sum()))
                 if mask is not None and self.writing.keep_mask:
                     record["unmappable"] = mask[i].astype(np.uint8)
-                yield record
+                yield record | self._beside(chrom, start, tally)
+
+    def _beside(self, chrom: str, start: int, tally: Tally) -> Record:
+        """Conservation and labels of the window that begins at `start`; counts them."""
+        record: Record = {}
+        if self.beside.conservation is not None:
+            record["conservation"], counts = self.beside.conservation.read(chrom, start, start + self.window)
+            tally.add(**{f"conservation_{name}": count for name, count in counts.items()})
+        if self.beside.peaks is not None:
+            writing = self.writing
+            label = self.beside.peaks.labels(chrom, start + writing.crop, self.bins, writing.bin_width)
+            tally.add(bins_labelled=label.sum(axis=0, dtype=np.int64))
+            record["label"] = label
+        return record
 
     def _finished(self, targets: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """Bins (n, T, K) float16 rounded and, where unmappable (n, T), limited."""
@@ -184,6 +244,10 @@ class CoverageRecipe(Recipe):
             "track_descriptions": [target.description for target in targets],
             "strand_pair": [target.strand_pair for target in targets],
             "unmappable": self.writing.keep_mask,
+            **beside_entries(
+                self.beside.conservation is not None, self.beside.peaks is not None, self.writing.missing
+            ),
+            **self.beside.told,
             "targets_table": [list(cells) for cells in (self.table.columns, *self.table.cells)],
             "contigs": {
                 split: [[c.chrom, c.start, c.end] for c in own] for split, own in self.contigs.items()
@@ -192,4 +256,6 @@ class CoverageRecipe(Recipe):
         }  # fmt: skip
 
     def bytes_per_record(self) -> int:
-        return self.window + 2 * self.bins * len(self.table.targets) + self.bins * self.writing.keep_mask + _TEXT_BYTES
+        bases = self.window * (1 + 2 * (self.beside.conservation is not None))
+        values = self.bins * len(self.table.targets) * (2 + (self.beside.peaks is not None))
+        return bases + values + self.bins * self.writing.keep_mask + _TEXT_BYTES

@@ -11,7 +11,7 @@ from data_prep.sources.text_tables import Row, read_rows
 from jaxepi.errors import JaxepiError, did_you_mean
 
 # How the values of a bin become one; see `data_prep.coverage.transforms`.
-SUM_STATS = ("sum", "mean", "avg", "max", "peak", "sum_sqrt", "mean_sqrt", "avg_sqrt", "sum_exp75")
+SUM_STATS = ("sum", "mean", "avg", "median", "max", "peak", "sum_sqrt", "mean_sqrt", "avg_sqrt", "sum_exp75")
 _KNOWN = ("identifier", "file", "clip", "clip_soft", "scale", "sum_stat", "description", "strand_pair", "genome")
 
 
@@ -28,6 +28,7 @@ class Target:
         scale: factor.
         sum_stat: one of `SUM_STATS`.
         strand_pair: place of the track of the opposite strand; the own one if there is none.
+        peaks: BED file of its peaks, for labels; None = none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Target:
     scale: float = 1.0
     sum_stat: str = "sum"
     strand_pair: int = 0
+    peaks: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class TargetTable:
         return "".join("\t".join(cells) + "\n" for cells in (self.columns, *self.cells))
 
 
-def read_targets(path: Path, genome: str | None = None) -> TargetTable:
+def read_targets(path: Path, genome: str | None = None, files: bool = True) -> TargetTable:
     """Reads a tab-separated table whose first column is the index of a track.
 
     Args:
         path: the table; files are looked up beside it unless their paths are absolute.
         genome: take only rows whose column `genome` says so; needed if the table has several.
+        files: whether the files of the tracks must be there.
 
     Raises:
         JaxepiError: a column or file that is missing, a cell that is no number where one is expected, a statistic that
@@ -79,7 +82,7 @@ def read_targets(path: Path, genome: str | None = None) -> TargetTable:
     taken: dict[str, str] = {}
     repeated: list[str] = []
     for place, (line, row) in enumerate(rows):
-        target = _target(path, line, row, place, numbers)
+        target = _target(path, line, row, place, numbers, files)
         if target.name in taken:
             repeated.append(target.name)
             target = Target(**{**target.__dict__, "name": f"{target.name}#{place}"})
@@ -124,16 +127,17 @@ def _numbers(path: Path, rows: Sequence[tuple[int, Row]], column: str) -> dict[s
     return numbers
 
 
-def _target(path: Path, line: int, row: Row, place: int, numbers: Mapping[str, int]) -> Target:
+def _target(path: Path, line: int, row: Row, place: int, numbers: Mapping[str, int], files: bool) -> Target:
     where = f"{path} line {line}"
-    name, file = row["identifier"], row["file"]
+    name, file, peak = row["identifier"], row["file"], row.get("peak")
     if not name or not file:
         raise JaxepiError(f"{where} has no {'file' if name else 'identifier'}: each track needs both")
-    source = Path(file) if os.path.isabs(file) else path.parent / file
-    if not os.path.isfile(source):
-        what = "is a folder" if os.path.isdir(source) else "does not exist"
-        raise JaxepiError(f"{str(source)[:200]} {what}: {where} names it as the file of track {name!r}")
-    kind_of_signal(source)
+    source, peaks = _beside(path, file), _beside(path, peak) if peak else None
+    if files:
+        _check_there(source, where, f"the file of track {name!r}")
+        kind_of_signal(source)
+        if peaks is not None:
+            _check_there(peaks, where, f"the peaks of track {name!r}")
     stat = row.get("sum_stat") or "sum"
     if stat not in SUM_STATS:
         raise JaxepiError(f"{where} has the sum_stat {stat!r}{did_you_mean(stat, SUM_STATS)}: one of "
@@ -151,9 +155,21 @@ def _target(path: Path, line: int, row: Row, place: int, numbers: Mapping[str, i
             "opposite strand, or the own one"
         )
     return Target(
-        name, source.absolute(), row.get("description", ""), clip, soft, 1.0 if scale is None else scale, stat,
-        numbers[pair],
+        name, source, row.get("description", ""), clip, soft, 1.0 if scale is None else scale, stat,
+        numbers[pair], peaks,
     )  # fmt: skip
+
+
+def _beside(table: Path, name: str) -> Path:
+    """The file that a cell names; it lies beside the table unless its path is absolute."""
+    return Path(name if os.path.isabs(name) else os.path.join(table.absolute().parent, name))
+
+
+def _check_there(path: Path, where: str, what: str) -> None:
+    """Raises JaxepiError if what a row names is no file."""
+    if not os.path.isfile(path):  # unlike Path.is_file, also answers for what no name can be
+        state = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise JaxepiError(f"{str(path)[:200]} {state}: {where} names it as {what}")
 
 
 def _number(where: str, row: Row, column: str, positive: bool = True) -> float | None:

@@ -35,18 +35,25 @@ class Transform:
     slices_wrap: bool = False
     scale_first: bool = True  # before pooling, so that clips are on the scaled values; False until March 2023
     soft_offset: int = 1  # soft clip at c: c - offset + sqrt(x - c + offset); 0 until March 2023
-    symmetric: bool = True  # clip to +-clip; of 2020: to 0 … clip
+    symmetric: bool = True  # clip to +-clip; of 2020, and of Epiformer: to 0 … clip
     root: str = (
         "sqrt"  # *_sqrt: sqrt(1 + x) - 1; "power": x^0.75, until March 2023; "none": there was no such statistic
     )
     exp75: bool = True  # sum_exp75: (1 + x)^0.75 - 1
+    median: bool = True  # the originals of Basenji have no such statistic
+    # Epiformer's program repeats the values of a bin `scale` times instead of multiplying them: only sums change.
+    scale_repeats: bool = False
     # --clip-pct is a quantile of magnitudes; in the originals of the values, which leaves nothing of a negative track.
     clip_magnitude: bool = True
     one_hot_bytes: bool = False  # sequence bytes of the original's folder are one-hot; of 2020 only
 
     def check(self, name: str, sum_stat: str, track: str) -> None:
         """Raises JaxepiError if this transform (called `name`) has no such statistic."""
-        lacking = (self.root == "none" and sum_stat.endswith("_sqrt")) or (not self.exp75 and sum_stat == "sum_exp75")
+        lacking = (
+            (self.root == "none" and sum_stat.endswith("_sqrt"))
+            or (not self.exp75 and sum_stat == "sum_exp75")
+            or (not self.median and sum_stat == "median")
+        )
         if lacking:
             raise JaxepiError(
                 f"track {track!r} has the sum_stat {sum_stat}, which the programs of --transform {name} did not know: "
@@ -54,7 +61,9 @@ class Transform:
             )
 
 
-_PARITY = {"missing_spoils": True, "interpolate_to_zero": True, "slices_wrap": True, "clip_magnitude": False}
+_PARITY = {
+    "missing_spoils": True, "interpolate_to_zero": True, "slices_wrap": True, "clip_magnitude": False, "median": False,
+}  # fmt: skip
 _OLD = {"scale_first": False, "soft_offset": 0, "root": "power", "exp75": False}
 TRANSFORMS = {
     "float32": Transform(),  # as baskerville, without the slips
@@ -70,7 +79,7 @@ TRANSFORMS = {
 
 
 def pooled(values: np.ndarray, sum_stat: str, root: str) -> np.ndarray:
-    """One value a bin (N, T), from values (N, T, w); sums are float32.
+    """One value a bin (N, T), from values (N, T, w); sums are float32; one of a bin with a NaN is NaN.
 
     Args:
         values: scaled or not.
@@ -80,6 +89,8 @@ def pooled(values: np.ndarray, sum_stat: str, root: str) -> np.ndarray:
     stat, _, form = sum_stat.partition("_")
     if stat == "max":
         return values.max(axis=-1)
+    if stat == "median":
+        return np.median(values, axis=-1)
     if stat == "peak":
         return np.clip(np.sqrt(4 * values.mean(axis=-1, dtype=np.float32)), 0, 1)
     bins = (values.sum if stat == "sum" else values.mean)(axis=-1, dtype=np.float32)

@@ -1,37 +1,22 @@
 """Transcription start sites of genes, the preferred one first, from a GTF annotation or from a table."""
 
-import re
 from pathlib import Path
-from typing import NamedTuple
 
 from data_prep.sources.text_tables import read_rows
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.annotation import Tss, read_features, without_version
 from jaxepi.genome.chroms import harmonise
 from jaxepi.genome.intervals import parse_position
-from jaxepi.genome.text_files import read_lines
 
 ALL_BIOTYPES = "all"
 VERSION_MODES = ("strip", "keep")
-_ATTRIBUTE = re.compile(r'(\w+) "?([^";]*)"?')
 _TYPES = ("transcript_type", "transcript_biotype", "gene_type", "gene_biotype")
 _UNTYPED = "without one"
-_VERSION = re.compile(r"\.\d+(?=$|_)")
-
-
-class Tss(NamedTuple):
-    """A transcription start site, 0-based."""
-
-    chrom: str
-    position: int
-    minus: bool
-
-    def __str__(self) -> str:
-        return f"{self.chrom}:{self.position}-{self.position + 1}"
 
 
 def gene_name(gene_id: str, versions: str) -> str:
     """A gene id without (`strip`) or with (`keep`) its version: ENSG00000000003.15 is ENSG00000000003."""
-    return _VERSION.sub("", gene_id, count=1) if versions == "strip" else gene_id
+    return without_version(gene_id) if versions == "strip" else gene_id
 
 
 def read_gtf(
@@ -51,36 +36,13 @@ def read_gtf(
     """
     found: dict[str, list[tuple[int, Tss]]] = {}
     others: set[str] = set()
-    for number, line in read_lines(path):
-        if not line or line.startswith("#"):
-            continue
-        cells = line.split("\t")
-        if len(cells) < 9:
-            raise JaxepiError(
-                f"{path} line {number} has {len(cells)} cells: GTF with nine, tab-separated, was expected"
-            )
-        if cells[2] != "transcript":
-            continue
-        attributes = dict(_ATTRIBUTE.findall(cells[8]))
-        if not attributes.get("gene_id"):  # whatever its biotype: the line is cut, or no GTF
-            raise JaxepiError(f"{path} line {number} lacks gene_id, start or end of its transcript: GTF was expected")
-        if cells[6] not in ("+", "-"):
-            raise JaxepiError(f"{path} line {number} has the strand {cells[6]!r}: + or - was expected")
-        own_type = next((attributes[name] for name in _TYPES if name in attributes), None)
+    for row in read_features(path, ("transcript",), prefix):
+        own_type = next((row.attributes[name] for name in _TYPES if name in row.attributes), None)
         if biotype not in (ALL_BIOTYPES, own_type):
             others.add(own_type or _UNTYPED)
             continue
-        try:
-            gene, start, end = attributes["gene_id"], parse_position(cells[3]) - 1, parse_position(cells[4])
-            if not gene or not cells[0] or not 0 <= start < end:
-                raise ValueError
-        except (KeyError, ValueError) as error:
-            raise JaxepiError(
-                f"{path} line {number} lacks gene_id, start or end, or chromosome of its transcript: GTF was expected"
-            ) from error
-        minus = cells[6] == "-"
-        tss = Tss(harmonise(cells[0], prefix), end - 1 if minus else start, minus)
-        found.setdefault(gene_name(gene, versions), []).append((start - end, tss))
+        gene = gene_name(row.attributes["gene_id"], versions)
+        found.setdefault(gene, []).append((row.start - row.end, row.tss))
     if not found and others == {_UNTYPED}:
         raise JaxepiError(
             f"{path} has transcripts without a biotype ({', '.join(_TYPES)}), so --biotype {biotype} chooses none: use "

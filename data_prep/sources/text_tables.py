@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.intervals import parse_position
 from jaxepi.genome.text_files import read_lines
 
 Row = dict[str, str]
@@ -60,3 +61,28 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
             f"{path} has no column {missing!r}{did_you_mean(missing, columns)}: it has {', '.join(columns)}, and "
             f"{', '.join(required)} are needed"
         )
+
+
+def read_sizes(path: Path) -> dict[str, int]:
+    """Chromosome -> length in bp, in the order of a file with both in the first two columns.
+
+    Raises:
+        JaxepiError: a line without them, a chromosome that comes twice, or no line.
+    """
+    lengths: dict[str, int] = {}
+    for number, line in read_lines(path):
+        cells = line.split()
+        if not cells:
+            continue
+        try:
+            length = parse_position(cells[1])
+        except (IndexError, ValueError) as error:
+            raise JaxepiError(
+                f"{path} line {number} is {line[:60]!r}: a chromosome and its length were expected"
+            ) from error
+        if cells[0] in lengths:
+            raise JaxepiError(f"{path} line {number} lists {cells[0]} once more: remove the line")
+        lengths[cells[0]] = length
+    if not lengths:
+        raise JaxepiError(f"{path} is empty: a chromosome and its length a line were expected")
+    return lengths

@@ -1,25 +1,21 @@
 """BigWig tracks: which files make which tracks, and reading them in large blocks, once per chromosome and track."""
 
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from data_prep.sources.text_tables import read_rows
 from jaxepi.errors import JaxepiError, did_you_mean
+from jaxepi.genome.bigwig import open_bigwig, read_values
 from jaxepi.genome.chroms import harmonise_all
 
 _BIGWIG_ENDINGS = (".bw", ".bigwig")
 _NAME_COLUMNS = ("name", "track_name")
 _FILE_COLUMNS = ("file", "bigwig_file")
-# BigWig, BigBed, and what stands at the beginning of the chromosomes and of the index.
-_MAGICS, _TREE, _INDEX = (0x888FFC26, 0x8789F2EB), 0x78CA8C91, 0x2468ACE0
-_INDEX_HEADER = 48  # bytes before the first node
-_HEADER = struct.Struct("<IHHQQQHHQQIQ")  # magic, version, zoom levels, offsets of chromosomes, data and index, …
 
 
 @dataclass(frozen=True)
@@ -128,113 +124,7 @@ def read_header(track: TrackFile) -> dict[str, int]:
 
 
 def _open(track: TrackFile) -> Any:
-    import pyBigWig
-
-    if not track.path.is_file():
-        what = "is a folder" if track.path.is_dir() else "does not exist"
-        raise JaxepiError(f"{track.path} {what}: the BigWig file of track {track.name!r} was expected")
-    if not os.access(track.path, os.R_OK):
-        raise JaxepiError(f"{track.path} cannot be read: check its permissions")
-    try:
-        file = pyBigWig.open(str(track.path)) if _is_whole(track.path) else None
-    except RuntimeError:
-        file = None
-    if file is None:
-        raise JaxepiError(f"{track.path} is truncated or not a BigWig file: copy or download it again")
-    if not file.isBigWig():
-        raise JaxepiError(f"{track.path} is a BigBed file: a BigWig file was expected")
-    if not file.chroms():
-        raise JaxepiError(f"{track.path} names no chromosome: copy or make it again")
-    return file
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether what the header of a BigWig or BigBed file points at is there: pyBigWig would follow it anywhere.
-
-    The file ends with the four bytes it begins with; chromosomes and index begin with numbers of their own.
-    """
-    size = path.stat().st_size
-    if size < _HEADER.size + 4:
-        return False
-    with path.open("rb") as file:
-        head = file.read(_HEADER.size)
-        order = next((o for o in "<>" if struct.unpack(f"{o}I", head[:4])[0] in _MAGICS), None)
-        if order is None:
-            return False
-        _, _, zooms, tree, data, index, *_ = struct.unpack(order + _HEADER.format[1:], head)
-        file.seek(-4, os.SEEK_END)
-        if file.read(4) != head[:4] or _HEADER.size + 24 * zooms > size or data > size:
-            return False
-        for place, magic in ((tree, _TREE), (index, _INDEX)):
-            file.seek(min(place, size))
-            if file.read(4) != struct.pack(f"{order}I", magic):
-                return False
-        return _are_chromosomes_whole(file, order, tree, size) and _is_index_whole(
-            file, order, index + _INDEX_HEADER, (data, size)
-        )
-    return True
-
-
-def _are_chromosomes_whole(file: IO[bytes], order: str, tree: int, size: int) -> bool:
-    """Whether the tree of chromosomes numbers them from 0: pyBigWig would write beyond its memory for others."""
-    file.seek(tree + 4)
-    _, key, value, count = struct.unpack(f"{order}IIIQ", file.read(20).ljust(20, b"\0"))
-    if value != 8 or not 0 < key < 4096 or count > size:
-        return False
-    waiting, seen, numbers = [tree + 32], set(), []
-    while waiting:
-        place = waiting.pop()
-        file.seek(min(place, size))
-        head = file.read(4)
-        if place in seen or len(head) < 4:
-            return False
-        seen.add(place)
-        leaf, held = struct.unpack(f"{order}BxH", head)
-        form = np.dtype(
-            [("key", f"S{key}"), *([("id", f"{order}u4"), ("bp", "u4")] if leaf else [("at", f"{order}u8")])]
-        )
-        raw = file.read(held * form.itemsize)
-        if leaf > 1 or len(raw) < held * form.itemsize:
-            return False
-        entries = np.frombuffer(raw, form)
-        numbers += entries["id"].tolist() if leaf else []
-        waiting += [] if leaf else entries["at"].tolist()
-    return sorted(numbers) == list(range(count))
-
-
-def _is_index_whole(file: IO[bytes], order: str, root: int, data: tuple[int, int]) -> bool:
-    """Whether every entry of the index has an interval and points into the file: blocks of others are not found.
-
-    Args:
-        file: the BigWig file.
-        order: of its bytes, as `struct` says it.
-        root: place of the first node.
-        data: places of the first block of values, and of the end of the file.
-    """
-    file.seek(data[0])
-    (blocks,) = struct.unpack(f"{order}Q", file.read(8).ljust(8, b"\0"))
-    waiting, seen = [root], set()
-    while waiting:
-        place = waiting.pop()
-        file.seek(place)
-        head = file.read(4)
-        if place in seen or len(head) < 4:
-            return False
-        seen.add(place)
-        leaf, count = struct.unpack(f"{order}BxH", head)
-        form = np.dtype([("at", f"{order}u4", 4), ("place", f"{order}u8"), *([("size", f"{order}u8")] if leaf else [])])
-        raw = file.read(count * form.itemsize)
-        if leaf > 1 or len(raw) < count * form.itemsize:
-            return False
-        entries = np.frombuffer(raw, form)
-        begin, end = entries["at"][:, :2].astype(np.int64), entries["at"][:, 2:].astype(np.int64)
-        length = entries["size"].astype(np.float64) if leaf else np.zeros(count)
-        outside = (entries["place"] < data[0]) | (entries["place"] + length > data[1])
-        backwards = (end[:, 0] < begin[:, 0]) | ((end[:, 0] == begin[:, 0]) & (end[:, 1] <= begin[:, 1]))
-        if outside.any() or backwards.any() or (leaf and (length == 0).any()) or (count == 0 and blocks):
-            return False
-        waiting += [] if leaf else entries["place"].tolist()
-    return True
+    return open_bigwig(track.path, f"the BigWig file of track {track.name!r}")
 
 
 class TrackReader:
@@ -265,11 +155,4 @@ class TrackReader:
         file, names = self._files[track]
         if chrom not in names:
             return np.full(end - start, np.nan, np.float32)
-        try:
-            values = file.values(names[chrom], start, end, numpy=True)
-        except RuntimeError as error:
-            raise JaxepiError(
-                f"{self.tracks[track].path} cannot be read at {chrom}:{start}-{end}: the file is damaged, "
-                "copy or download it again"
-            ) from error
-        return np.asarray(values, np.float32)
+        return read_values(file, self.tracks[track].path, names[chrom], start, end)

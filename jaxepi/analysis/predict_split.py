@@ -16,7 +16,7 @@ from flax import nnx
 from tqdm import tqdm
 
 from jaxepi import __version__
-from jaxepi.analysis.bin_values import as_kind, check_finite, notes_of, short_list
+from jaxepi.analysis.bins.values import as_kind, check_finite, notes_of, short_list
 from jaxepi.errors import JaxepiError
 from jaxepi.predictor import Predictor
 from jaxepi.storage.job import finished, require_h5py, write_errors

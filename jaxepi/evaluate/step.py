@@ -13,15 +13,20 @@ from jaxepi.task import Batch, Task, split_part
 EvaluateStep = Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]]
 
 
-def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh) -> EvaluateStep:
-    """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh."""
+def make_evaluate_step(task: Task, graphdef: Any, mesh: Mesh, training: bool = False) -> EvaluateStep:
+    """(params, rest, batch) -> (metric sums over the whole batch, predictions of each row), compiled for the mesh.
+
+    Args:
+      training: as `Task.validates_as_trained` says; every batch has the same random numbers, and padding rows take part
+        in the statistics of theirs.
+    """
 
     def evaluate(params: Any, rest: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array]]:
         own, batch = split_part(task, batch)
         model = nnx.merge(graphdef, *gathered(mesh, (params, rest)))
-        model.eval()
+        model.train() if training else model.eval()
         rows = len(jax.tree.leaves(batch)[0])
-        inputs, targets = on_rows(mesh, own.prepare(batch, jax.random.key(0), train=False), rows)
+        inputs, targets = on_rows(mesh, own.prepare(batch, jax.random.key(0), train=training), rows)
         outputs = own.apply(model, inputs)
         return own.metrics(outputs, targets), own.predictions(outputs, targets)
 

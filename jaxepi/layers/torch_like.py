@@ -13,8 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxepi.errors import JaxepiError
+from jaxepi.layers.batch_norm import Activation, batch_normalize
+
+NORM_EPSILON = 1e-5
+NORM_MOMENTUM = 0.1  # weight of a batch in the running statistics
+SOFTPLUS_LIMIT = 20.0  # above it torch's softplus is the identity
+
 Initializer = Callable[..., jax.Array]
-Activation = Callable[[jax.Array], jax.Array]
 
 
 def torch_kernel_init() -> Initializer:
@@ -76,7 +82,7 @@ def linear(width_in: int, width_out: int, *, bias: bool = True, dtype: Any = jnp
 
 def layer_norm(width: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs) -> nnx.LayerNorm:
     """Over the last axis, with torch's epsilon and the variance in a second pass."""
-    return nnx.LayerNorm(width, epsilon=1e-5, use_fast_variance=False, dtype=dtype, rngs=rngs)
+    return nnx.LayerNorm(width, epsilon=NORM_EPSILON, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
 class GroupNorm(nnx.Module):
@@ -97,6 +103,56 @@ class GroupNorm(nnx.Module):
     def __call__(self, x: jax.Array, activation: Activation | None = None) -> jax.Array:
         """(B, L, C) -> (B, L, C) of the compute dtype; `activation` works element by element."""
         return normalize(x, self.scale[...], self.bias[...], self.epsilon, activation).astype(self.dtype)
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over all axes but the channels, then an elementwise activation.
+
+    With `use_running_average` (set by `model.eval()`, and from the start) the running statistics are used, else those
+    of the batch, and the running ones are updated: with the unbiased variance, as torch does.
+
+    Attributes:
+      scale, bias, mean, var: (C,) float32.
+    """
+
+    def __init__(self, channels: int, *, groups: int = 1, dtype: Any = jnp.float32):
+        """`groups`: so many parts of a batch have statistics of their own, and the first one's are kept, as a model on
+        several devices has it in torch without synchronised statistics."""
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.var = nnx.BatchStat(jnp.ones(channels))
+        self.groups, self.dtype = groups, dtype
+        self.use_running_average = True
+
+    def __call__(self, x: jax.Array, activation: Activation | None = None) -> jax.Array:
+        """(B, L, C) -> (B, L, C) of the compute dtype.
+
+        Raises:
+          JaxepiError: the rows of a batch make no equal groups.
+        """
+        scale, bias = self.scale[...], self.bias[...]
+        if self.use_running_average:
+            gain = scale * jax.lax.rsqrt(self.var[...] + NORM_EPSILON)
+            y = x.astype(jnp.promote_types(x.dtype, jnp.float32)) * gain[None, None]
+            y = y + (bias - self.mean[...] * gain)[None, None]
+            return (y if activation is None else activation(y)).astype(self.dtype)
+        if x.shape[0] % self.groups:
+            raise JaxepiError(
+                f"A batch of {x.shape[0]} rows makes no {self.groups} equal groups: set the batch size to a multiple, "
+                "or normalise in one group."
+            )
+        grouped = x.reshape(self.groups, -1, x.shape[-1])
+        normalize_one = jax.vmap(lambda part: batch_normalize(part, scale, bias, NORM_EPSILON, activation))
+        y, mean, var = normalize_one(grouped)
+        self._update(mean[0], var[0], grouped.shape[1])
+        return y.reshape(x.shape).astype(self.dtype)
+
+    def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
+        """Moves the running statistics towards those of `count` values."""
+        unbiased = var * (count / max(count - 1, 1))
+        for kept, value in ((self.mean, mean), (self.var, unbiased)):
+            kept[...] = (1.0 - NORM_MOMENTUM) * kept[...] + NORM_MOMENTUM * jax.lax.stop_gradient(value)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -179,6 +235,23 @@ def upsample_conv1d(conv: nnx.Conv, x: jax.Array, factor: int) -> jax.Array:
     )
     y = y.reshape(x.shape[0], factor * x.shape[1], channels_out)
     return y if conv.bias is None else y + conv.bias[...].astype(dtype)[None, None]
+
+
+def softplus(x: jax.Array) -> jax.Array:
+    """log(1 + exp(x)), and x itself above `SOFTPLUS_LIMIT`, as torch."""
+    return jnp.where(x > SOFTPLUS_LIMIT, x, jax.nn.softplus(x))
+
+
+def sinusoid(length: int, width: int) -> np.ndarray:
+    """Positional encoding (length, width) float32: sines at even places, cosines of the same angle at odd ones.
+
+    Rates and angles are rounded to float32 where the original rounds them: at far positions that moves the values by
+    more than float32's precision.
+    """
+    exponent = np.float32(-np.log(10000.0)) * np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
+    rate = np.exp(exponent.astype(np.float64)).astype(np.float32)
+    angle = (np.arange(length, dtype=np.float32)[:, None] * rate).astype(np.float64)
+    return np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(length, -1)[:, :width].astype(np.float32)
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:

@@ -36,7 +36,7 @@ from jaxepi.storage.atomic import replacing
 TRACKS_KEY = "tracks"  # names of the output tracks
 SIZES_KEY = "sizes"  # JSON: fields of the model's config that the tensors do not tell
 GRAPH_KEY = "model_config"  # JSON of the graph in a Keras file
-SUFFIXES = (".pth", ".pt", ".npz", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".pth.tar", ".npz", ".safetensors")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module")  # where no system's own key is there
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -53,7 +53,7 @@ class Released:
       sizes: fields of the model's config that an export wrote because the tensors do not tell them.
       ordered: whether the order is that in which a program listed its model's weights; a plain dict and safetensors
         have another or none.
-      beside: names of what the file holds beside the weights.
+      beside: what a torch file or a mapping holds beside the weights, as it is there.
       texts: what a Keras file says of its model, under `GRAPH_KEY`.
       unsure: fields of the model's config that were guessed -> the sentence that says so, for whoever depends on them.
     """
@@ -63,7 +63,7 @@ class Released:
     name: str
     sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ordered: bool = True
-    beside: frozenset[str] = frozenset()
+    beside: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unsure: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -196,7 +196,8 @@ def _unwrapped(
             f"{name}: {strange[0]!r} is no tensor, and no entry {' or '.join(map(repr, wrappers))} holds the weights; "
             f"the file has {', '.join(map(repr, list(content)[:8]))}."
         )
-    beside = frozenset(map(str, content)) - {inside, TRACKS_KEY, SIZES_KEY} if inside is not None else frozenset()
+    ours = (inside, TRACKS_KEY, SIZES_KEY)
+    beside = {} if inside is None else {str(key): value for key, value in content.items() if key not in ours}
     return Released(arrays, *_noted(content, name), ordered=ordered, beside=beside)
 
 
@@ -212,6 +213,7 @@ def write_source(
     wrapper: str,
     tracks: Sequence[str] | None,
     sizes: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes arrays in the format of the path's suffix; the file appears under its name only when complete.
 
@@ -221,11 +223,12 @@ def write_source(
       wrapper: key under which torch files keep them.
       tracks: names of the tracks, or None.
       sizes: fields of the model's config that the tensors do not tell.
+      beside: what the original keeps beside the weights, in a torch file.
 
     Raises:
       JaxepiError: unknown suffix, a package is missing, or the file cannot be written.
     """
-    if path.suffix not in SUFFIXES:
+    if not path.name.endswith(SUFFIXES):
         raise JaxepiError(f"{path} has no known suffix for weights: use one of {', '.join(SUFFIXES)}.")
     notes: dict[str, Any] = dict(as_notes(tracks, sizes or {}))
     try:
@@ -238,6 +241,6 @@ def write_source(
             if path.suffix == ".npz":
                 np.savez(file, **arrays, **{key: np.array(note) for key, note in notes.items()})
             else:
-                write_torch(file, arrays, wrapper, notes)
+                write_torch(file, arrays, wrapper, {**(beside or {}), **notes})
     except OSError as problem:
         raise JaxepiError(f"Cannot write {path} ({problem.strerror or problem}).") from problem

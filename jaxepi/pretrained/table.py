@@ -39,6 +39,7 @@ def permute(*axes: int) -> Transform:
 IDENTITY = Transform(lambda array: array, lambda array: array)
 TORCH_CONV1D = permute(2, 1, 0)  # (out, in, k) -> (k, in, out)
 TORCH_LINEAR = permute(1, 0)  # (out, in) -> (in, out)
+TORCH_POINTWISE = Transform(lambda array: array[:, :, 0].T, lambda array: array.T[:, :, None])  # (out, in, 1) likewise
 
 
 @dataclasses.dataclass(frozen=True)

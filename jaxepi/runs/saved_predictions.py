@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxepi.analysis.bin_values import LARGEST, notes_of
+from jaxepi.analysis.bins.values import LARGEST, notes_of
 from jaxepi.analysis.predict_split import PREDICTIONS, TARGETS, saved_arrays
 from jaxepi.errors import JaxepiError
 from jaxepi.storage.atomic import replacing

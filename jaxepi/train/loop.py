@@ -67,6 +67,7 @@ class Run:
         self.steps: Steps = make_steps(
             self.task, self.optimizer, self.config.steps, config.seed, self.mesh,
             frozen=tuple(config.get("frozen", ())), frozen_statistics=config.get("frozen_statistics", "running"),
+            epoch=self.batches_per_epoch,
         )  # fmt: skip
         watched = monitors(config.monitor, monitored(self.dataset.parts, self.task.monitor))
         self.best = Best(

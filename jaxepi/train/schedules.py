@@ -1,16 +1,19 @@
-"""Learning-rate schedules by name: five of our own spelling, and every schedule of optax with its arguments."""
+"""Learning-rate schedules by name: eight of our own spelling, and every schedule of optax with its arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.optimizer_config import OptimizerConfig
 
-SCHEDULES = ("constant", "cosine", "exponential", "step", "triangle")
+SCHEDULES = (
+    "constant", "cosine", "exponential", "step", "triangle", "cosine_restarts", "warmed_cosine", "warmed_linear",
+)  # fmt: skip
 OPTAX_SCHEDULES = tuple(name for name in dir(optax.schedules) if name.endswith(("_schedule", "_decay")))
 _PEAK = ("peak_value", "value", "init_value")  # the argument of optax that config.learning_rate is: the first there is
 
@@ -21,6 +24,12 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     Raises:
       JaxepiError: unknown name, a length that does not fit, or arguments that the schedule does not take.
     """
+    schedule, hold = _schedule(config, steps), config.hold_steps
+    return schedule if hold is None else lambda step: schedule(step // hold * hold)
+
+
+def _schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """The schedule before `hold_steps`."""
     if config.schedule in OPTAX_SCHEDULES:
         return _optax_schedule(config, steps)
     if config.schedule_arguments:
@@ -28,15 +37,12 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
             f"config.optimizer.schedule_arguments are those of a schedule of optax, but config.optimizer.schedule is "
             f"{config.schedule!r}; known are {OPTAX_SCHEDULES}."
         )
+    if config.schedule in ("cosine_restarts", "warmed_cosine", "warmed_linear"):
+        return _over_whole_length(config, steps)
     if config.schedule == "constant":
         after: optax.Schedule = optax.constant_schedule(config.learning_rate)
     elif config.schedule == "cosine":
-        length = (config.decay_steps or steps) - config.warmup_steps
-        if length <= 0:
-            raise JaxepiError(
-                f"config.optimizer.warmup_steps is {config.warmup_steps}, but must be below the "
-                f"{config.decay_steps or steps} steps of the cosine schedule."
-            )
+        length = _length(config, steps) - config.warmup_steps
         after = optax.cosine_decay_schedule(config.learning_rate, length, alpha=config.final_scale)
     elif config.schedule in ("exponential", "step"):
         if not config.decay_steps:
@@ -57,6 +63,44 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
             f"{OPTAX_SCHEDULES}."
         )
     return _warmed_up(after, config)
+
+
+def _length(config: OptimizerConfig, steps: int) -> int:
+    """Updates of the whole schedule, warm-up included.
+
+    Raises:
+      JaxepiError: the warm-up is as long.
+    """
+    length = config.decay_steps or steps
+    if config.warmup_steps >= length:
+        raise JaxepiError(
+            f"config.optimizer.warmup_steps is {config.warmup_steps}, but must be below the {length} steps of the "
+            f"{config.schedule} schedule."
+        )
+    return length
+
+
+def _over_whole_length(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """From the peak to 0 over the whole length or in cycles behind the warm-up, and 0 from its end on.
+
+    A warmed schedule is the plain one times the warm-up, so that its highest value lies below the peak of a cosine.
+    """
+    length, warmup, peak = _length(config, steps), config.warmup_steps, config.learning_rate
+
+    def factor(step: Any) -> jax.Array:
+        # whole numbers: where a cycle begins, a rounded quotient could belong to the one before
+        place = jnp.asarray(config.cycles * (step - warmup) % (length - warmup), jnp.result_type(float))
+        step = jnp.asarray(step, jnp.result_type(float))
+        rising = jnp.minimum(step / warmup, 1.0) if warmup else jnp.ones_like(step)
+        if config.schedule == "warmed_cosine":
+            return rising * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / length, 1.0)))
+        progress = (step - warmup) / (length - warmup)
+        if config.schedule == "warmed_linear":
+            return rising * jnp.maximum(1 - progress, 0.0)
+        falling = 0.5 * (1 + jnp.cos(jnp.pi * place / (length - warmup)))
+        return jnp.where(step < warmup, rising, jnp.where(progress < 1, falling, 0.0))
+
+    return lambda step: peak * factor(step)
 
 
 def _triangle(config: OptimizerConfig) -> optax.Schedule:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxepi.evaluate.step import EvaluateStep, make_evaluate_step
 from jaxepi.parallel.mesh import batch_sharding, gathered, on_rows, placed, replicated, state_shardings
-from jaxepi.task import Task, split_part
+from jaxepi.task import UPDATE, Task, split_part
 from jaxepi.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from jaxepi.train.transfer import check_frozen, chosen, keep_statistics, trainable
 
@@ -73,6 +73,7 @@ def make_steps(
     mesh: Mesh,
     frozen: Sequence[str] = (),
     frozen_statistics: str = "running",
+    epoch: int | None = None,
 ) -> Steps:
     """Builds the model's graph and compiles nothing yet; each step compiles at its first call.
 
@@ -80,6 +81,7 @@ def make_steps(
       frozen: weights that one of these patterns fits stay as they are and have no optimizer state; so do statistics.
       frozen_statistics: what frozen normalisation layers normalise with while training: "running", their statistics, or
         "batch", those of the batch.
+      epoch: updates of an epoch, for tasks that count them within it; None: they are counted through.
 
     Raises:
       JaxepiError: a pattern that fits no parameter, or nothing left to train.
@@ -111,6 +113,9 @@ def make_steps(
 
     def train(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         own, batch = split_part(task, batch)  # static: a batch of another part is another program
+        if own.counts_updates:
+            update = state.step if epoch is None else state.step % epoch
+            batch = batch | {UPDATE: jnp.full(len(jax.tree.leaves(batch)[0]), update)}
         objective = _objective(own, graphdef, mesh, frozen, frozen_statistics)
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         (loss, (terms, rest)), gradient = accumulated(objective, config.accumulate, state, batch, rng, shardings.params)
@@ -132,7 +137,7 @@ def make_steps(
     return Steps(
         initial=initial,
         train=jax.jit(train, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0),
-        evaluate=make_evaluate_step(task, graphdef, mesh),
+        evaluate=make_evaluate_step(task, graphdef, mesh, training=task.validates_as_trained),
         shapes=shapes,
         shardings=shardings,
     )

@@ -9,15 +9,18 @@ from typing import Any
 from jaxepi.errors import JaxepiError
 from jaxepi.verbs import options as shared
 
-ABOUT = "Predicts regions of a genome, sequences, or the records of a dataset, with a run or a released file."
+ABOUT = "Predicts regions or genes of a genome, sequences, or the records of a dataset, with a run or a released file."
 
 OVERLAPS = ("once", "repeat")
 AT_CPGS = ("cpg", "site")  # where the values of a prediction lie that are written as calls
-FORMATS = ("hdf5", "bigwig")
+FORMATS = ("hdf5", "bigwig", "table", "table.gz", "plot")
+STATS = ("mean", "sum")
+SHOWN = 20  # correlations that are printed
 DTYPES = ("float16", "float32")
 OF_SEQUENCE = ("fasta", "regions", "tracks")
 OF_MODEL = ("rc", "shifts", "head", "params")  # whatever is written
-OF_BINS = ("site_length", "sum", "formats", "dtype", *OF_MODEL)
+OF_PLACES = ("region", "gene", "gtf", "conservation", "measured", "measured_stat")
+OF_BINS = ("site_length", "sum", "formats", "dtype", *OF_PLACES, *OF_MODEL)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,17 +41,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("a model of bins")
     group.add_argument(
+        "--region", action="append", metavar="CHROM:START-END",
+        help="a region instead of --regions, 0-based; several with commas between them, or with --region again",
+    )  # fmt: skip
+    group.add_argument("--gene", type=shared.names, metavar="NAME,...", help="windows on start sites of genes of --gtf")
+    group.add_argument("--gtf", metavar="FILE", help="annotation with the genes, perhaps gzipped")
+    group.add_argument(
+        "--conservation", metavar="BIGWIG", help="one value a base, for models that read it (default: 0 everywhere)"
+    )
+    group.add_argument(
+        "--measured", type=shared.names, metavar="[TRACK=]BIGWIG,...",
+        help="measured signal to compare with: a file for each written track in order, or by its name",
+    )  # fmt: skip
+    group.add_argument(
+        "--measured-stat", type=shared.one_of(*STATS), metavar=shared.braces(*STATS),
+        help="what makes a bin of the bases of --measured (default: mean)",
+    )  # fmt: skip
+    group.add_argument(
         "--site-length", type=shared.whole_number, metavar="BP",
         help="bp around the middle of each region to write (default: what is predicted, long regions tiled)",
     )  # fmt: skip
     group.add_argument("--sum", action="store_true", help="write the sum of each site instead of its bins")
     group.add_argument(
         "--formats", type=shared.some_of(*FORMATS), metavar=",".join(FORMATS),
-        help="files to write (default: both, of more than 200 tracks hdf5 alone)",
+        help="files to write (default: hdf5,bigwig; of --region and --gene bigwig,table,plot; of more than 200 tracks "
+        "no bigwig)",
     )  # fmt: skip
     group.add_argument(
         "--dtype", type=shared.one_of(*DTYPES), metavar=shared.braces(*DTYPES),
-        help="numbers to write (default: float16, of sums float32)",
+        help="numbers to write (default: float16; of sums, --region and --gene float32)",
     )  # fmt: skip
     shared.add_network(group)
     group.add_argument("--rc", action="store_true", help="mean over both strands")
@@ -135,20 +156,84 @@ def _predict_bins(predictor: Any, options: argparse.Namespace, config: Any, out:
     else:
         from jaxepi.analysis.predict_bins import predict_bin_files
 
+        fasta = shared.required(options.fasta, "fasta", "genome.fa")
         numbers = predict_bin_files(
             predictor,
-            fasta=shared.required(options.fasta, "fasta", "genome.fa"),
+            fasta=fasta,
             out_dir=out,
-            regions=options.regions,
+            regions=_places(options, fasta),
             tracks=options.tracks,
             site_length=options.site_length,
             total=options.sum,
             formats=options.formats,
             dtype=options.dtype,
+            measured=None if options.measured is None else _measured(options.measured),
+            measured_stat=_stat(options),
+            per_base={} if options.conservation is None else {"conservation": options.conservation},
             batch_size=_batch_size(config, 4),
             views=views,
         )
+        _print_measured(out)
     print(f"{numbers['windows']:,} windows of {numbers['tracks']:,} tracks written to {out}", file=sys.stderr)
+
+
+def _places(options: argparse.Namespace, fasta: str) -> Any:
+    """The regions: a BED, or places that are named on the command line; None for the records of the FASTA.
+
+    Raises:
+      JaxepiError: options that exclude each other, or a place that is not there.
+    """
+    from jaxepi.analysis.bins.places import places_of_genes, read_regions
+
+    if options.region is None and options.gene is None:
+        _leave_out(options, ("gtf",), "--gtf tells where the genes of --gene are")
+        return options.regions
+    _leave_out(options, ("regions",), "--region and --gene say what to predict")
+    places = read_regions(options.region or [])
+    if options.gene is None:
+        _leave_out(options, ("gtf",), "--gtf tells where the genes of --gene are")
+        return places
+    from jaxepi.genome import Genome
+
+    return places + places_of_genes(options.gene, shared.required(options.gtf, "gtf", "genes.gtf.gz"), Genome(fasta))
+
+
+def _measured(texts: Sequence[str]) -> Any:
+    """Files in order, or by the names of tracks.
+
+    Raises:
+      JaxepiError: some have a name and others have none, or two have the same one.
+    """
+    named = [text.partition("=")[::2] for text in texts if "=" in text and not Path(text).exists()]
+    if not named:
+        return texts
+    if len(named) < len(texts):
+        raise JaxepiError("--measured names the tracks of some files only: give all as name=path, or all as paths.")
+    if len({name for name, _ in named}) < len(named):
+        raise JaxepiError("--measured has two files of one name: give one for each track.")
+    return dict(named)
+
+
+def _stat(options: argparse.Namespace) -> str:
+    if options.measured is None:
+        _leave_out(options, ("measured_stat",), "--measured-stat is of the files of --measured")
+    return options.measured_stat or "mean"
+
+
+def _print_measured(out: Path) -> None:
+    """Shows the correlations of the first regions, if there are any."""
+    from jaxepi.analysis.bins.region_files import MEASURED
+
+    if not (out / MEASURED).is_file():
+        return
+    with open(out / MEASURED, encoding="utf-8") as file:
+        next(file)
+        for number, line in enumerate(file):
+            if number == SHOWN:
+                print(f"... see {out / MEASURED}")
+                break
+            region, *_, track, bins, raw, log2 = line.rstrip("\n").split("\t")
+            print(f"{region}, {track}: Pearson {float(raw):.4f}, of log2(1 + x) {float(log2):.4f} ({bins} bins)")
 
 
 def _one_of(dataset: Any, head: int | None) -> Any:

@@ -240,7 +240,7 @@ def test_kill_and_rerun_gives_the_same_bytes(genome, whole, tmp_path):
         ({"site_length": 25}, "site length is 25 bp, but this model predicts 14 bins of 10 bp"),
         ({"tracks": ["trak-1"]}, r"Track 'trak-1' fits no track \(did you mean 'track-1'\?\)"),
         ({"formats": ["bigwigs"]}, r"A format is 'bigwigs' \(did you mean 'bigwig'\?\), but must be one of"),
-        ({"formats": []}, "hdf5 or bigwig must be wanted"),
+        ({"formats": []}, "formats is empty, but one or more of hdf5, bigwig, table"),
         ({"dtype": "float61"}, "dtype is 'float61' .did you mean 'float16'.., but must be one of"),
         ({"batch_size": 0}, "batch_size is 0 and must be at least 1"),
         ({"views": Views(shifts=(0, -200))}, "shifts has -200 bp, but the window of counts has only 200 bp"),

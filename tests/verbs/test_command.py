@@ -274,6 +274,31 @@ def test_a_model_of_bins_gets_its_options(counts, tmp_path, capsys, monkeypatch)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predict.h5", "predict.json"]
 
 
+def test_regions_and_genes_are_named_on_the_command_line(counts, tmp_path, capsys, monkeypatch):
+    import pyBigWig
+
+    from jaxepi.analysis import predict_bins
+
+    (tmp_path / "g.fa").write_text(">a\n" + "ACGT" * 200 + "\n")
+    (tmp_path / "g.gtf").write_text('a\tx\ttranscript\t301\t360\t.\t-\t.\tgene_id "G1"; gene_name "BIN1";\n')
+    with pyBigWig.open(str(tmp_path / "m.bw"), "w") as file:
+        file.addHeader([("a", 800)])
+        file.addEntries("a", 0, values=[float(base % 7) for base in range(800)], span=1, step=1)
+    given, write = [], predict_bins.predict_bin_files
+    monkeypatch.setattr(predict_bins, "predict_bin_files", lambda *a, **k: given.append(k) or write(*a, **k))
+    words = ["predict", "--weights=x", f"--out={tmp_path / 'out'}", f"--fasta={tmp_path / 'g.fa'}", "--region=a:1-90,"]
+    words[-1] += "a:1,0-2,0"
+    words += ["--region", "a:400-420", "--gene=BIN1", f"--gtf={tmp_path / 'g.gtf'}", "--formats=table.gz"]
+    assert main([*words, f"--measured=track-1={tmp_path / 'm.bw'}", "--measured-stat=sum"]) == 0
+    out, err = capsys.readouterr()
+    assert [str(place) for place in given[0]["regions"]] == ["a:1-90", "a:10-20", "a:400-420", "BIN1"]
+    assert "note: BIN1, TSS a:359 (-): window a:259-459, bins a:289-429" in err and given[0]["measured_stat"] == "sum"
+    assert out.splitlines()[-1].startswith("BIN1, track-1: Pearson ") and len(out.splitlines()) == 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "measured.tsv", "predict.json", "predict.tsv.gz",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -284,7 +309,15 @@ def test_a_model_of_bins_gets_its_options(counts, tmp_path, capsys, monkeypatch)
         (["--split=test"], "--config is needed here, the experiment whose dataset counts is to read"),
         (["--shifts=1,b"], "--shifts is '1,b', but whole numbers were expected, with commas between them"),
         (["--shifts", "-999", "--fasta=x"], "shifts has -999 bp, but the window of counts has only 200 bp"),
-        (["--formats=h5"], "--formats is 'h5' (did you mean 'hdf5'?); it must be hdf5 or bigwig"),
+        (["--formats=h5"], "--formats is 'h5' (did you mean 'hdf5'?); it must be hdf5 or bigwig or table"),
+        (["--region=a:1-9", "--regions=r.bed", "--fasta=x"], "--region and --gene say what to predict: leave out"),
+        (["--region=a:9", "--fasta=x"], "'a:9' is no region: expected chrom:start-end"),
+        (["--region=a:1-9", "--gtf=g", "--fasta=x"], "--gtf tells where the genes of --gene are: leave out --gtf"),
+        (["--gene=A", "--fasta=x"], "--gtf is needed here, such as --gtf genes.gtf.gz"),
+        (["--measured-stat=sum", "--fasta=x"], "--measured-stat is of the files of --measured: leave out --measured-s"),
+        (["--measured=a=1.bw,2.bw", "--fasta=x"], "--measured names the tracks of some files only"),
+        (["--measured=a=1.bw,a=2.bw", "--fasta=x"], "--measured has two files of one name"),
+        (["--split=test", "--region=a:1-9"], "of the records of a dataset: leave out --region"),
     ],
 )
 def test_what_a_model_of_bins_cannot_do_is_one_sentence(counts, tmp_path, capsys, words, text):

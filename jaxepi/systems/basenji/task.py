@@ -22,7 +22,7 @@ from jaxepi.systems.basenji import losses as losses
 from jaxepi.systems.basenji.model import Basenji, BasenjiConfig, BasenjiOutputs, with_units
 from jaxepi.systems.basenji.shapes import Geometry
 from jaxepi.task import Batch, Grid, Options, Task, choose_tracks
-from jaxepi.windows import as_windows, hot
+from jaxepi.windows import as_windows, hot, moved
 
 FEW_TRACKS = 64  # with more, the histograms behind an AUC are coarser
 
@@ -280,7 +280,7 @@ class BasenjiTask(Task):
                 jax.random.fold_in(rng, 2), len(codes),
                 lambda key, n: jax.random.randint(key, n, -goal.shift, goal.shift + 1),
             )  # fmt: skip
-            codes = moved(codes, by, goal.shift)
+            codes = moved(codes, by, goal.shift, NOTHING)
         x = one_hot(codes, n_value=0.0)
         if train and goal.shift and goal.shift_pad:
             x = jnp.where((codes == NOTHING)[..., None], goal.shift_pad, x)
@@ -378,13 +378,3 @@ def read_window(manifest: Mapping[str, Any], context: int | None) -> int:
     if context is not None and context > crop:
         raise JaxepiError(f"config.task.context is {context} bp, but records have {crop} bp at either end of the bins.")
     return window if context is None else window - 2 * (crop - context)
-
-
-def moved(codes: jax.Array, by: jax.Array, most: int) -> jax.Array:
-    """Codes (B, L) moved to the right by `by` (B,) bases, at most `most` either way; `NOTHING` comes in."""
-    padded = jnp.pad(codes, [(0, 0), (most, most)], constant_values=NOTHING)
-
-    def one(row: jax.Array, by: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(row, (most - by,), (codes.shape[1],))
-
-    return jax.vmap(one)(padded, by)

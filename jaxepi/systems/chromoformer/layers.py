@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from jaxepi.layers.torch_like import Kept, layer_norm, linear
@@ -44,18 +43,6 @@ class Stream(NamedTuple):
 def leading(x: jax.Array, ndim: int) -> jax.Array:
     """x with axes of one before it up to `ndim`: broadcasting is said, not left to rank promotion."""
     return x.reshape((1,) * (ndim - x.ndim) + x.shape)
-
-
-def sinusoid(length: int, width: int) -> np.ndarray:
-    """Positional encoding (length, width) float32: sines at even places, cosines of the same angle at odd ones.
-
-    Rates and angles are rounded to float32 where the original rounds them: at far positions that moves the values by
-    more than float32's precision.
-    """
-    exponent = np.float32(-np.log(10000.0)) * np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
-    rate = np.exp(exponent.astype(np.float64)).astype(np.float32)
-    angle = (np.arange(length, dtype=np.float32)[:, None] * rate).astype(np.float64)
-    return np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(length, -1)[:, :width].astype(np.float32)
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array, empty_rows: str) -> jax.Array:

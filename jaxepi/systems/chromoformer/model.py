@@ -25,8 +25,8 @@ import numpy as np
 from flax import nnx
 
 from jaxepi.errors import JaxepiError, did_you_mean
-from jaxepi.layers.torch_like import Kept, linear
-from jaxepi.systems.chromoformer.layers import AttentionLayer, Stream, sinusoid
+from jaxepi.layers.torch_like import Kept, linear, sinusoid
+from jaxepi.systems.chromoformer.layers import AttentionLayer, Stream
 
 INPUTS = (
     *("promoter_feats", "promoter_pad_masks", "pcre_feats", "pcre_pad_masks"),

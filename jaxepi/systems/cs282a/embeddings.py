@@ -71,10 +71,6 @@ class EmbeddingInput:
         """(B, T, C) float32."""
         return {"embedding": batch["embedding"].astype(np.float32)}
 
-    def viewed(self, inputs: Batch, reverse: jax.Array, shift: jax.Array) -> Batch:
-        """Not asked for: there is no sequence to look at in another way."""
-        raise NotImplementedError
-
     def embed(self, model: Any, inputs: Batch) -> jax.Array:
         """The embeddings as they are."""
         del model

@@ -20,11 +20,10 @@ from flax import nnx
 from jaxepi.errors import JaxepiError, did_you_mean
 from jaxepi.layers.keras_like import dropout
 from jaxepi.layers.low_rank import Adapters
-from jaxepi.layers.torch_like import layer_norm, linear, torch_bias_init, torch_kernel_init
+from jaxepi.layers.torch_like import layer_norm, linear, softplus, torch_bias_init, torch_kernel_init
 
 HEADS = ("linear", "conv", "maxpool", "transformer")
 AXES = ("sequence", "batch")
-SOFTPLUS_LIMIT = 20.0  # above it torch's softplus is the identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +79,6 @@ class HeadOutputs(NamedTuple):
     values: jax.Array  # (B, T, K) or (B, 1, K) float32
     features: jax.Array  # (B, T or 1, channels): what the last layer reads
     intermediates: dict[str, jax.Array]
-
-
-def softplus(x: jax.Array) -> jax.Array:
-    """log(1 + exp(x)), and x itself above `SOFTPLUS_LIMIT`, as torch."""
-    return jnp.where(x > SOFTPLUS_LIMIT, x, jax.nn.softplus(x))
 
 
 def gelu(x: jax.Array) -> jax.Array:

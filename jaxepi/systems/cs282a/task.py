@@ -180,7 +180,7 @@ class Cs282aTask(Task):
         return self.apply(model, inputs).features
 
     def viewed(self, inputs: Batch, reverse: jax.Array, shift: jax.Array) -> Batch:
-        return self.input.viewed(inputs, reverse, shift)
+        return self.input.viewed(inputs, reverse, shift)  # of a trunk: `Views.check` lets only sequence come here
 
     def settled(self) -> dict[str, Any]:
         return dataclasses.asdict(self.objective)

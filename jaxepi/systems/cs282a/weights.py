@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxepi.errors import JaxepiError
 from jaxepi.pretrained.sources import Released, Source, read_source
-from jaxepi.pretrained.table import PREFIXES, TORCH_LINEAR, Entry, Transform, strip_prefixes
+from jaxepi.pretrained.table import PREFIXES, TORCH_LINEAR, TORCH_POINTWISE, Entry, Transform, strip_prefixes
 from jaxepi.system import Manifest, Published, Weights
 from jaxepi.systems.cs282a.model import Cs282aConfig
 from jaxepi.systems.cs282a.tracks import TRACKS
@@ -32,8 +32,6 @@ NOTED = (
     "bin_width",
     "crop",
 )  # what the tensors of a head do not tell, or not of every head
-
-POINTWISE = Transform(lambda array: array[:, :, 0].T, lambda array: array.T[:, :, None])  # (out, in, 1) <-> (in, out)
 
 
 def _flattened(hidden: int, bins: int) -> Transform:
@@ -57,11 +55,11 @@ def table(config: Cs282aConfig) -> list[Entry]:
             "embeddings."
         )
     if config.head == "linear":
-        return [Entry(PROBE, "head.project.kernel", POINTWISE), Entry("conv_layer.bias", "head.project.bias")]
+        return [Entry(PROBE, "head.project.kernel", TORCH_POINTWISE), Entry("conv_layer.bias", "head.project.bias")]
     if config.head in ("conv", "maxpool"):
         last = _flattened(config.hidden, config.bins) if config.head == "conv" else TORCH_LINEAR
         return [
-            Entry(CONV, "head.conv.kernel", POINTWISE),
+            Entry(CONV, "head.conv.kernel", TORCH_POINTWISE),
             Entry("layers.conv1x1.bias", "head.conv.bias"),
             Entry(LAST, "head.out.kernel", last),
             Entry("layers.fc1.bias", "head.out.bias"),

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from data_prep.chromoformer.contact_matrices import matrix_files, read_matrices
-from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.intervals import Interval
 
 SITES = [[Tss("chr1", 150, False), Tss("chr2", 5, False)]]

@@ -1,8 +1,8 @@
 import pytest
 
 from data_prep.chromoformer.contacts import Contacts, read_contacts, read_tss_fragments, select_neighbors
-from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.intervals import Interval, parse_interval
 
 A, B, C, D = (parse_interval(f"chr1:{i}000-{i + 1}000") for i in (1, 3, 5, 7))

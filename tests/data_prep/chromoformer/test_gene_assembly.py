@@ -4,8 +4,8 @@ import pytest
 
 from data_prep.chromoformer.contacts import Contacts
 from data_prep.chromoformer.gene_assembly import Sources, assemble, target_genes
-from data_prep.sources.annotation import Tss
 from jaxepi.errors import JaxepiError
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.intervals import Interval
 
 NEAR, FAR = Interval("chr1", 400, 600), Interval("chr1", 9000, 9500)

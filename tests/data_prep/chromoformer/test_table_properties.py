@@ -10,7 +10,7 @@ from data_prep.chromoformer.command import _read_sizes
 from data_prep.chromoformer.contact_matrices import read_matrices
 from data_prep.chromoformer.contacts import read_contacts, read_tss_fragments
 from data_prep.chromoformer.gene_table import Gene, read_metadata, write_metadata
-from data_prep.sources.annotation import Tss
+from jaxepi.genome.annotation import Tss
 from jaxepi.genome.intervals import Interval
 
 regions = intervals(longest=40_000).map(lambda interval: Interval(*interval))

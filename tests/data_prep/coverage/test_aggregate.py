@@ -78,7 +78,7 @@ def test_bins_are_those_of_each_window_by_itself(genome, tmp_path, monkeypatch, 
     monkeypatch.setattr(module, "_BATCH", 3 * LENGTH)
     monkeypatch.setattr(module, "_STRETCH", 4 * LENGTH)
     folder, values, sequences = genome
-    how, binning = TRANSFORMS[transform], Binning(WIDTH, transform, clip_pct=1.0, **more)
+    how, binning = TRANSFORMS[transform], Binning(WIDTH, TRANSFORMS[transform], clip_pct=1.0, **more)
     stats = [stat for stat in SUM_STATS if not (stat == "sum_exp75" and not how.exp75)]
     stats = [stat for stat in stats if not (stat.endswith("_sqrt") and how.root == "none")]
     targets = [Target(s, folder / "a.bw", clip=300, clip_soft=20, scale=0.75, sum_stat=s) for s in stats]

@@ -12,9 +12,10 @@ from jaxepi.sequence import NOTHING, one_hot, reverse_complement
 from jaxepi.systems.basenji import SYSTEM
 from jaxepi.systems.basenji.params import translate
 from jaxepi.systems.basenji.presets import AKITA, BASSET
-from jaxepi.systems.basenji.task import BasenjiTask, moved
+from jaxepi.systems.basenji.task import BasenjiTask
 from jaxepi.systems.basenji.toy import toy
 from jaxepi.task import Grid
+from jaxepi.windows import moved
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +71,6 @@ def test_what_does_not_fit_is_told(made, changed, told):
         task_for(made, **changed)
 
 
-def test_codes_move_and_nothing_comes_in():
-    codes = jnp.arange(8, dtype=jnp.uint8).reshape(1, 8).repeat(3, 0) % 4
-    out = np.asarray(moved(codes, jnp.array([2, 0, -3]), 4))
-    np.testing.assert_array_equal(out[0], [NOTHING] * 2 + [0, 1, 2, 3, 0, 1])
-    np.testing.assert_array_equal(out[1], codes[1])
-    np.testing.assert_array_equal(out[2], [3, 0, 1, 2, 3] + [NOTHING] * 3)
-
-
 def prepared(task, records, seed):
     batch = task.collate(records)
     return jax.jit(lambda batch, key: task.prepare(batch, key, True))(batch, jax.random.key(seed))
@@ -92,7 +85,7 @@ def seen_views(task, records, inputs, targets) -> list[tuple[bool, int]]:
             target = record["target"].astype(np.float32)
             target = target[::-1][:, [0, 2, 1]] if flip else target
             for by in range(-2, 3):
-                code = np.asarray(moved(jnp.asarray(codes[None]), jnp.array([by]), 2))
+                code = np.asarray(moved(jnp.asarray(codes[None]), jnp.array([by]), 2, NOTHING))
                 x = one_hot(code, n_value=0.0)[0]
                 x[code[0] == NOTHING] = task.objective.shift_pad
                 if np.array_equal(x, inputs["x"][row]):
@@ -164,7 +157,7 @@ def test_records_have_the_views_that_windows_have(predictor, made):
     views = {"rc": True, "shifts": (2, -1)}
     made_of_records = predictor.predict(Split(made.records), **views)
     np.testing.assert_allclose(made_of_records, predictor.predict(codes, **views), rtol=1e-4, atol=1e-5)
-    shifted = [np.asarray(moved(jnp.asarray(codes), jnp.full(len(codes), by), 2)) for by in (2, -1)]
+    shifted = [np.asarray(moved(jnp.asarray(codes), jnp.full(len(codes), by), 2, NOTHING)) for by in (2, -1)]
     expected = np.mean([predictor.predict(one_hot(each, n_value=0.0)) for each in shifted], axis=0)
     np.testing.assert_allclose(predictor.predict(codes, shifts=[2, -1]), expected, rtol=1e-4, atol=1e-5)
 

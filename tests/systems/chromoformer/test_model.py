@@ -8,7 +8,8 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.chromoformer.layers import Stream, masked_softmax, sinusoid
+from jaxepi.layers.torch_like import sinusoid
+from jaxepi.systems.chromoformer.layers import Stream, masked_softmax
 from jaxepi.systems.chromoformer.model import INPUTS, Chromoformer, ChromoformerConfig
 
 TINY = ChromoformerConfig(

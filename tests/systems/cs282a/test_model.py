@@ -10,7 +10,8 @@ from flax import nnx
 
 import jaxepi
 from jaxepi.errors import JaxepiError
-from jaxepi.systems.cs282a.model import ConvPerceptron, Cs282a, Cs282aConfig, LinearProbe, SelfAttention, softplus
+from jaxepi.layers.torch_like import softplus
+from jaxepi.systems.cs282a.model import ConvPerceptron, Cs282a, Cs282aConfig, LinearProbe, SelfAttention
 
 HEADS = {
     "linear": "probe",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxepi.analysis.bin_plan import BinPlan
+from jaxepi.analysis.bins.plan import BinPlan
 from jaxepi.errors import JaxepiError
 from jaxepi.genome.intervals import Intervals
 from jaxepi.task import Grid

@@ -4,8 +4,8 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from jaxepi.analysis import bin_bigwigs
-from jaxepi.analysis.bin_bigwigs import write_bin_bigwigs
+from jaxepi.analysis.bins import bigwigs
+from jaxepi.analysis.bins.bigwigs import write_bin_bigwigs
 
 CONTIGS = {"a": 1000, "b": 95}
 
@@ -24,7 +24,7 @@ def painted(chrom, start, width, values):
 
 @pytest.mark.parametrize("group", [128, 2])
 def test_each_base_is_written_once_in_any_order_of_sites(tmp_path, monkeypatch, group):
-    monkeypatch.setattr(bin_bigwigs, "OPEN_FILES", group)
+    monkeypatch.setattr(bigwigs, "OPEN_FILES", group)
     chrom = np.array(["a", "b", "a", "a", "a", "b", "a", "a"])
     start = np.array([500, -20, 100, 523, 100, 60, 140, 980])
     values = np.random.default_rng(0).random((8, 4, 3)).astype(np.float32)

@@ -39,8 +39,8 @@ def notes_of(state: Mapping[str, int]) -> list[str]:
     return [f"values beyond the range of float16, written as {LARGEST:.0f}: {beyond:,}"] * bool(beyond)
 
 
-def short_list(names: Sequence[str]) -> Any:
-    """Names for the arguments of a job: of many, how many and a checksum."""
+def short_list(names: Sequence[str], what: str = "tracks") -> Any:
+    """Names for the arguments of a job: of many, how many and a checksum; `what` they name."""
     if len(names) <= 16:
         return list(names)
-    return f"{len(names)} tracks, {Checksum(chr(10).join(names).encode()).hexdigest().decode()}"
+    return f"{len(names)} {what}, {Checksum(chr(10).join(names).encode()).hexdigest().decode()}"

@@ -22,7 +22,9 @@ class BinPlan:
     M = site_length / bin bins around bin T // 2, as in the original basenji_predict_bed.py.
 
     Attributes:
-      chrom: (N,) names of contigs; start: (N,) int64 first base of each window; region: (N,) number of its region.
+      regions: what they are laid over.
+      chrom: (N,) names of contigs; lengths: (N,) int64 of these contigs.
+      start: (N,) int64 first base of each window; region: (N,) number of its region, ascending from 0.
       first, bins: the sites are bins `first` to `first` + `bins` of a window.
       bin: bp of one.
     """
@@ -41,6 +43,7 @@ class BinPlan:
         Raises:
           JaxepiError: the site length is no number of bins that a window has.
         """
+        self.regions = regions
         span = predicted_span(grid, window)
         if site_length is not None and (site_length % grid.bin or not 0 < site_length <= span):
             raise JaxepiError(
@@ -63,7 +66,7 @@ class BinPlan:
         self.bins = values if site_length is None else site_length // grid.bin
         self.first = values // 2 - self.bins // 2
         self._offset = grid.crop + grid.bin * self.first
-        self._lengths = np.array([lengths[name] for name in regions.chroms], np.int64)[regions.chrom_id[self.region]]
+        self.lengths = np.array([lengths[name] for name in regions.chroms], np.int64)[regions.chrom_id[self.region]]
         self._cut = 0 if several else int(long.sum())
 
     def __len__(self) -> int:
@@ -78,8 +81,8 @@ class BinPlan:
     def notes(self) -> list[str]:
         """Sentences on what could not be as one may expect."""
         start, end = self.sites
-        filled = int(((self.start < 0) | (self.start + self.window > self._lengths)).sum())
-        beyond = int(((start < 0) | (end > self._lengths)).sum())
+        filled = int(((self.start < 0) | (self.start + self.window > self.lengths)).sum())
+        beyond = int(((start < 0) | (end > self.lengths)).sum())
         told = [
             (self._cut, f"regions longer than their site of {self.bin * self.bins} bp, whose ends are left out"),
             (filled, "windows that leave their chromosome and are filled with N"),
