@@ -21,7 +21,7 @@ best_loss_total and last, the original's three.
 Variants  :multi   several cell types at once by the wide network of the authors' notebooks (128.9 M parameters)
           :label   peaks instead of coverage, for data with a column `peak` in its table of targets
           :parity  as the original's program trains; one cell type
-          :small   a narrow network of 0.9 M parameters for windows of 16,384 bp, such as of small genomes
+          :small   a narrow network of 0.7 M parameters for windows of 16,384 bp, such as of small genomes
           :sample  a small network on the embedded synthetic sample, made by itself; minutes on 2 CPU cores
           :smoke   20 steps of it, to see that everything works
 """
