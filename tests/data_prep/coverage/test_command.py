@@ -241,11 +241,13 @@ def test_names_that_come_twice_are_told(lab, prepare):
 
 def test_conservation_and_labels_are_options_that_the_original_folder_has_no_place_for(lab, prepare, tools):
     start = np.arange(0, 12_000, 4)
-    tools.write_bigwig(lab.folder / "c.bw", LENGTHS, {"chr2": (start, start + 4, np.full(len(start), 0.25))})
+    scores = start, start + 4, np.full(len(start), 0.25)
+    tools.write_bigwig(lab.folder / "c.bw", {"chr2": LENGTHS["chr2"]}, {"chr2": scores})
     (lab.folder / "targets.txt").write_text("index\tidentifier\tfile\tsum_stat\tpeak\n0\ta\ta.bw\tmedian\tp.bed\n")
     words = ["--conservation", lab.folder / "c.bw"]
     _, err = made(prepare, lab.argv("tfds", *words))
     assert "has no chr1, chr3: bases there count as not conserved (0)" in err
+    assert "in test, no base has a score of conservation" in err
     dataset = open_dataset(lab.folder / "tfds", ("coverage",))
     assert dataset.manifest["conservation"] == {"missing": 0.0} and dataset.manifest["labels"] is True
     for split, score in (("valid", 0.25), ("test", 0.0)):
