@@ -89,7 +89,7 @@ def measure(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]
         result["compile_s"] = step.compile_s
     if arguments.only is None:
         result |= add_torch(programs, workload, model, jnp.asarray(predict(weights, batch)))
-    timings = interleaved(programs, arguments.steps)
+    timings = interleaved(programs, arguments.steps, settle=1)
     for name, passes in (("predict", 1), ("train", 3)):
         if name not in timings:
             continue

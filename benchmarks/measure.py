@@ -52,14 +52,20 @@ class Timing:
         }
 
 
-def interleaved(programs: Mapping[str, Callable[[], None]], repeats: int, warmup: int = 1) -> dict[str, Timing]:
+def interleaved(
+    programs: Mapping[str, Callable[[], None]], repeats: int, warmup: int = 1, settle: int = 0
+) -> dict[str, Timing]:
     """Runs the programs in turn, so that whatever else the machine does meets all of them alike.
 
-    A program returns when its work is done (`jax.block_until_ready`, `torch.cuda.synchronize`).
+    A program returns when its work is done (`jax.block_until_ready`, `torch.cuda.synchronize`). Each turn begins with
+    `settle` calls that do not count, for programs that use so much memory that the system has to clear for one what
+    another has just given back, which a program by itself never sees.
     """
     timings = {name: Timing([], []) for name in programs}
     for repeat in range(warmup + repeats):
         for name, program in programs.items():
+            for _ in range(settle if repeat >= warmup else 0):
+                program()
             wall, cpu = time.perf_counter(), time.process_time()
             program()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
