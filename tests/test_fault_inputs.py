@@ -6,7 +6,7 @@ from benchmarks.fault_campaign.changes import REFUSED
 from benchmarks.fault_campaign.inputs import Campaign, all_doors, drawn
 
 # Doors that need no training, and how many cases of each; the options of Beam take seconds.
-DOORS = {"melody/": 10, "deepcpg/": 10, "genes/": 10, "coverage/": 10, "weights/melody": 10}
+DOORS = {"melody/": 10, "deepcpg/": 10, "genes/": 10, "coverage/": 10, "epiformer/": 14, "weights/melody": 10}
 
 
 def test_malformed_inputs_are_one_sentence(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fault_campaign import coverage, models, prep, weights, worlds
+from benchmarks.fault_campaign import coverage, epiformer, models, prep, weights, worlds
 from benchmarks.fault_campaign.changes import EITHER, REFUSED, SAME, UNPROTECTED, Case, Change, copied
 from benchmarks.fault_campaign.prep import Door
 from jaxepi.errors import JaxepiError
@@ -134,6 +134,7 @@ def all_doors() -> list[Door]:
     return [
         *prep.doors(prepared),
         *coverage.doors(prepared),
+        *epiformer.doors(prepared),
         *models.doors(launched, predicted, collated, loaded),
         *weights.doors(loaded),
     ]

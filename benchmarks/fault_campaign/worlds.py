@@ -61,6 +61,13 @@ COVERAGE_FILES = (
     f"{_COVERAGE} --sequences {{folder}}/sequences.bed --umap {{folder}}/islands.bed --umap-tfr --umap-clip 0.5 "
     f"--layout original {QUIET}"
 )
+EPIFORMER = (
+    "epiformer --fasta {folder}/genome.fa --targets {folder}/windowed.txt --conservation {folder}/cons.bw --bed "
+    f"{{folder}}/windows.bed --seqlen 1000 --binsize 100 --valid chr2 --test chr3 {QUIET}"
+)
+EPIFORMER_CHUNKS = (
+    f"epiformer --chunks {{folder}}/chunks --targets {{folder}}/windowed.txt --valid chr2 --test chr3 {QUIET}"
+)
 _TRAIN = (
     "--config.report=False --config.eval_every=1 --config.save_every=1 --config.log_every=1 --config.batch_size=4 "
     "--config.eval_batch_size=4 --config.dataset.path={folder}/dataset --config.dataset.sample= "
@@ -113,6 +120,7 @@ def write_raw(folder: Path, seed: int) -> None:
     rows = [f"{c}\t{768 * i}\t{768 * i + 768}\t{split}" for c, split, count in windows for i in range(count)]
     (folder / "sequences.bed").write_text("\n".join(rows) + "\n")
     (folder / "config.py").write_bytes((ROOT / "configs" / "melody_mt.py").read_bytes())
+    _write_windows(folder, genome)
     _write_cells(folder, cpgs, random)
     _write_genes(folder, random)
     for fasta in ("genome.fa", "genome.fa.gz"):
@@ -166,6 +174,31 @@ def write_bigwig(
             at = cpgs[chrom]
             own = values(len(at)).astype(float).tolist()
             file.addEntries([chrom] * len(at), at.tolist(), ends=(at + 2).tolist(), values=own)
+
+
+def _write_windows(folder: Path, genome: Mapping[str, np.ndarray]) -> None:
+    """For Epiformer: a table, windows, conservation, and the same windows as chunk files."""
+    import h5py
+
+    random = np.random.default_rng(0)
+    rows = ["index\tidentifier\tfile\tclip\tsum_stat\tdescription\tpeak\tscale"]
+    rows += ["0\tA\tK4.bw\t128\tmean\tA\tpeaks.narrowPeak.gz\t1", "1\tB\tK4.bw\t64\tmedian\tB\tpeaks.narrowPeak.gz\t2"]
+    (folder / "windowed.txt").write_text("\n".join(rows) + "\n")
+    places = [(chrom, start) for chrom in LENGTHS for start in range(0, 4_000, 1_000)]
+    (folder / "windows.bed").write_text("".join(f"{chrom}\t{start}\t{start + 1_000}\n" for chrom, start in places))
+    every = {chrom: np.arange(0, length - 2, 2) for chrom, length in LENGTHS.items()}
+    write_bigwig(folder / "cons.bw", every, lambda count: random.random(count).round(3))
+    (folder / "chunks").mkdir()
+    for number, first in enumerate(range(0, len(places), 10)):
+        own = places[first : first + 10]
+        with h5py.File(folder / "chunks" / f"x.{number}.h5", "w") as file:
+            letters = [LETTERS[genome[chrom][start : start + 1_000]].tobytes().decode() for chrom, start in own]
+            names = [f"{chrom}:{start}-{start + 1_000}" for chrom, start in own]
+            file.create_dataset("inputs/seq", data=letters, dtype=h5py.string_dtype())
+            file.create_dataset("segments/name", data=names, dtype=h5py.string_dtype())
+            file.create_dataset("inputs/seqcons", data=random.random((len(own), 1_000)), compression="gzip")
+            for name, values in (("value", random.random((len(own), 2, 10))), ("label", np.zeros((len(own), 2, 10)))):
+                file.create_dataset(f"targets/{name}", data=values, compression="gzip")
 
 
 def _write_cells(folder: Path, cpgs: Mapping[str, np.ndarray], random: np.random.Generator) -> None:

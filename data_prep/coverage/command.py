@@ -316,6 +316,8 @@ def report(built: dataset.Built) -> None:
             f"file(s), {total} bins of {len(tracks)} track(s){mean}; "
             f"{counts['n_bases'] / bases:.1%} N{ambiguity_note(counts)}{_beside_note(counts, bases, total)}"
         )
+        if counts.get("conservation_missing") == bases:
+            warn(f"in {split}, no base has a score of conservation")
         if counts.get("conservation_outside"):
             warn(f"in {split}, {counts['conservation_outside']} scores of conservation lie outside 0 to 1")
         for name, (most, told) in _TELLING.items():

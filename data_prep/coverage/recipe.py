@@ -85,7 +85,7 @@ def beside_entries(conservation: bool, labels: bool, missing: str) -> dict[str, 
 
     They are alike for datasets of several genomes, so that one run can read them; counts are told by split.
     """
-    return {"conservation": {"missing": 0} if conservation else None, "labels": labels, "missing": missing}
+    return {"conservation": {"missing": 0.0} if conservation else None, "labels": labels, "missing": missing}
 
 
 class CoverageRecipe(Recipe):

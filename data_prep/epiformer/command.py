@@ -182,7 +182,7 @@ def lay(args: argparse.Namespace, genome: Genome) -> tuple[Sequences, dict[str, 
         raise JaxepiError(f"no chromosome is as long as --seqlen {args.window} bp: use shorter windows")
     blacklist = read_regions(args, "blacklist", genome) if args.blacklist else Intervals.of([])
     windows, left_out = kept(
-        _of_chroms(args, windows, genome.path, lengths), args.window, genome, blacklist, args.n_test
+        _of_chroms(args, windows, genome.path, genome.lengths), args.window, genome, blacklist, args.n_test
     )
     most = args.chunk_files * args.nchunk if args.chunk_files else len(windows)
     left_out |= {"length": other, "chunk_files": max(len(windows) - most, 0)}

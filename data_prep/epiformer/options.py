@@ -88,9 +88,16 @@ def _add_splits(g: Any) -> None:
         help="random: 80 %% of all windows train, the others validate, drawn as the original does with --seed 2022",
     )  # fmt: skip
     g.add_argument(
-        "--valid-chroms", nargs="+", default=list(PAPER_VALID), metavar="CHROM", help="validation split, or none"
+        "--valid-chroms",
+        "--valid",
+        nargs="+",
+        default=list(PAPER_VALID),
+        metavar="CHROM",
+        help="validation split, or none",
     )
-    g.add_argument("--test-chroms", nargs="+", default=list(PAPER_TEST), metavar="CHROM", help="test split, or none")
+    g.add_argument(
+        "--test-chroms", "--test", nargs="+", default=list(PAPER_TEST), metavar="CHROM", help="test split, or none"
+    )
     g.add_argument("--drop-chroms", nargs="+", default=["none"], metavar="CHROM", help="in no split, or none")
     g.add_argument("--regions", metavar="BED", help="regions with their split in the fourth column, instead")
     g.add_argument("--seed", type=int, default=2022, help="of --split random")

@@ -20,6 +20,8 @@ from jaxepi.errors import JaxepiError, did_you_mean
 
 RECORD_INDEX = "record_index.npz"
 _TFDS_FILES = ("dataset_info.json", "features.json")
+# Kind -> entry of the manifest -> what a record holds where it is set.
+_PROMISED = {"coverage": {"unmappable": "unmappable", "conservation": "conservation", "labels": "label"}}
 
 Record = dict[str, Any]  # feature name to np.ndarray, int, float or str
 
@@ -185,6 +187,7 @@ def open_prepared(path: Path) -> Dataset:
         ) from error
     dataset = Dataset(path, manifest, info.features, shards)
     _check_counts(dataset)
+    _check_promised(dataset)
     _check_files(dataset)
     return dataset
 
@@ -196,6 +199,15 @@ def _check_counts(dataset: Dataset) -> None:
             raise JaxepiError(
                 f"{dataset.path}: manifest.json says that split {name!r} has {promised.get(name, 0)} records, but "
                 f"dataset_info.json says {dataset.splits.get(name, 0)}; delete the dataset and rerun data_prep"
+            )
+
+
+def _check_promised(dataset: Dataset) -> None:
+    for entry, name in _PROMISED.get(dataset.kind, {}).items():
+        if dataset.manifest.get(entry) and name not in dataset.features:
+            raise JaxepiError(
+                f"{dataset.path}: manifest.json tells of {entry}, but by features.json records hold no {name!r}; "
+                "delete the dataset and rerun data_prep"
             )
 
 

@@ -124,7 +124,7 @@ def _check_manifest(dataset: Dataset) -> str:
         return "no fingerprint of its content"
     if told != dataset.fingerprint:
         raise JaxepiError("its content does not match its fingerprint; copy it again, or rerun data_prep")
-    return f"fingerprint {told[:12]}"
+    return f"fingerprint {told[:12]}; a record holds {', '.join(sorted(dataset.features))}"
 
 
 def _check_index(path: Path) -> str:

@@ -128,6 +128,14 @@ def test_counts_are_checked_against_the_manifest(dataset_dir: Path) -> None:
         open_dataset(dataset_dir)
 
 
+def test_what_the_manifest_tells_of_records_is_in_them(dataset_dir: Path) -> None:
+    _edit_manifest(dataset_dir, kind="coverage", labels=False, conservation=None)
+    open_dataset(dataset_dir)
+    _edit_manifest(dataset_dir, conservation={"missing": 0.0})
+    with pytest.raises(JaxepiError, match="tells of conservation, but by features.json records hold no 'conservation'"):
+        open_dataset(dataset_dir)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

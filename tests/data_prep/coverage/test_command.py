@@ -237,3 +237,32 @@ def test_names_that_come_twice_are_told(lab, prepare):
     _, err = made(prepare, lab.argv("x", "--layout", "original"))
     assert "names 1 track(s) (a) more than once" in err
     assert open_dataset(lab.folder / "x").manifest["tracks"] == ["a", "a#1"]
+
+
+def test_conservation_and_labels_are_options_that_the_original_folder_has_no_place_for(lab, prepare, tools):
+    start = np.arange(0, 12_000, 4)
+    tools.write_bigwig(lab.folder / "c.bw", {"chr2": LENGTHS["chr2"]}, {"chr2": (start, start + 4, np.full(len(start), 0.25))})
+    (lab.folder / "targets.txt").write_text("index\tidentifier\tfile\tsum_stat\tpeak\n0\ta\ta.bw\tmedian\tp.bed\n")
+    words = ["--conservation", lab.folder / "c.bw"]
+    _, err = made(prepare, lab.argv("tfds", *words))
+    assert "has no chr1, chr3: bases there count as not conserved (0)" in err
+    assert "in test, no base has a score of conservation" in err
+    dataset = open_dataset(lab.folder / "tfds", ("coverage",))
+    assert dataset.manifest["conservation"] == {"missing": 0.0} and dataset.manifest["labels"] is True
+    for split, score in (("valid", 0.25), ("test", 0.0)):
+        record = dataset.split(split)[0]
+        on = (np.arange(WINDOW) + record["start"] >= 0) & (
+            np.arange(WINDOW) + record["start"] < LENGTHS[record["chrom"]]
+        )
+        assert (record["conservation"][on] == score).all() and not record["conservation"][~on].any()
+        first = record["start"] + CROP
+        bins = np.arange(first, first + WINDOW - 2 * CROP).reshape(-1, WIDTH)
+        peak = (3_000, 3_300) if split == "valid" else (4_000, 4_200)
+        np.testing.assert_array_equal(record["label"][:, 0], ((bins >= peak[0]) & (bins < peak[1])).any(axis=1))
+    original = ["--layout", "original"]
+    assert "--layout original has no place for the scores of --conservation" in refused(
+        prepare, lab.argv("x", *words, *original)
+    )
+    assert "has peaks in its column `peak`, and --layout original has no place for labels" in refused(
+        prepare, lab.argv("x", *original)
+    )
