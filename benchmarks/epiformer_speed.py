@@ -96,7 +96,7 @@ def measure(workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]
         result["compile_s"] = step.compile_s
     if arguments.only is None:
         result |= add_torch(programs, workload, model, np.asarray(predict(weights, batch)))
-    timings = interleaved(programs, arguments.steps)
+    timings = interleaved(programs, arguments.steps, settle=1)
     for name in ("predict", "train"):
         if name in timings:
             result[name] = timings[name].summary(size)
@@ -137,7 +137,7 @@ def attention_mb(bins: int, rows: int, size: int) -> float:
     """Temporary memory of the gradient of one layer's attention, so many rows of scores at a time."""
     width, heads = 768, 4
     layer = SelfAttention(width, heads, "relative_key", 0.4, rows, dtype=jnp.float32, rngs=nnx.Rngs(0))
-    layer.distance[...] = jnp.zeros((2 * bins - 1, width // heads))  # distances as far as there are bins
+    layer.distance.set_value(jnp.zeros((2 * bins - 1, width // heads)))  # distances as far as there are bins
     graph, weights = nnx.split(layer)
 
     def total(weights: Any, x: jax.Array, key: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Epiformer in PyTorch, as its authors' network is written there: the twin of the speed comparison.
 
-Modules have the names of the original's tensors, so that weights go in by name: `benchmarks/epiformer_speed.py` tells the
-largest difference of the predictions. Scores of relative positions come from the rows of the table for all pairs of
+Modules have the names of the original's tensors, so that weights go in by name: `benchmarks/epiformer_speed.py` tells
+the largest difference of the predictions. Scores of relative positions come from the rows of the table for all pairs of
 positions (P, P, D), as in the original.
 """
 

@@ -17,4 +17,5 @@ SYSTEM = System(
     toy=toy,
     weights=WEIGHTS,
     words={"bin": Words(plural="bins", reliability="mean measured coverage")},
+    capabilities={"attention": "jaxepi.systems.epiformer.attention_files:attend_windows"},
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxepi.verbs import options as shared
 
-ABOUT = "Writes what a model of genes attends to: ranked contacts, all weights, and figures."
+ABOUT = "Writes what a model attends to: all weights, figures, and of genes ranked contacts."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     shared.add_run(parser, weights=True)
     shared.add_config(parser, "another dataset than the run's own; needed with --weights")
     group = shared.add_subset(parser, most="genes")
-    group.add_argument("--genes", type=shared.names, metavar="NAME,...", help="these genes (default: all of the split)")
+    group.add_argument(
+        "--genes",
+        type=shared.names,
+        metavar="NAME,...",
+        help="these genes, or windows by their keys (default: all of the split)",
+    )
     shared.add_out(parser, "attention")
     parser.add_argument(
         "--figures",
@@ -32,7 +37,8 @@ def run(options: argparse.Namespace, config: Any, workdir: Path | None) -> None:
     source = options.weights if options.weights is not None else shared.run_folder(workdir)
     shared.start(options, config)
     numbers = _attend(source, options, config, out)
-    print(f"{numbers['contacts']:,} contacts of {numbers['genes']:,} genes in {out}", file=sys.stderr)
+    told = " of ".join(f"{numbers[name]:,} {name}" for name in ("contacts", "genes", "windows") if name in numbers)
+    print(f"{told} in {out}", file=sys.stderr)
 
 
 def _attend(source: str | Path, options: argparse.Namespace, config: Any, out: Path) -> dict[str, Any]:
