@@ -61,6 +61,7 @@ def _backward(
     centred = x.astype(mean.dtype) - mean[spread]
     if activation is not None:
         (gradient,) = jax.vjp(activation, centred * (scale * inverse)[spread] + bias[spread])[1](gradient)
+        gradient = jax.lax.optimization_barrier(gradient)  # or each of the sums below would compute it again
     bias_gradient = _channel_sums(gradient)
     scale_gradient = _channel_sums(gradient * centred) * inverse
     slope = (scale_gradient * inverse / count)[spread]

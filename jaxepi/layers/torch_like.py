@@ -142,10 +142,15 @@ class BatchNorm(nnx.Module):
                 f"A batch of {x.shape[0]} rows makes no {self.groups} equal groups: set the batch size to a multiple, "
                 "or normalise in one group."
             )
-        grouped = x.reshape(self.groups, -1, x.shape[-1])
+        count = x.size // x.shape[-1] // self.groups
+        if self.groups == 1:  # by itself: XLA's CPU code is slow for sums within one group
+            y, mean, var = batch_normalize(x, scale, bias, NORM_EPSILON, activation)
+            self._update(mean, var, count)
+            return y.astype(self.dtype)
+        grouped = x.reshape(self.groups, count, x.shape[-1])
         normalize_one = jax.vmap(lambda part: batch_normalize(part, scale, bias, NORM_EPSILON, activation))
         y, mean, var = normalize_one(grouped)
-        self._update(mean[0], var[0], grouped.shape[1])
+        self._update(mean[0], var[0], count)
         return y.reshape(x.shape).astype(self.dtype)
 
     def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
