@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 CPU_DEVICES = 8
-ROWS = 31  # of a device; a prime that divides no size of the toy models
+ROWS = 37  # of a device; a prime that divides no size of the toy models
 LARGEST = 4  # collectives to print, those that carry the batch if there are any
 WIDER = 16  # times the toy models' widths, so that their kernels are large enough to be split
 
@@ -81,7 +81,8 @@ def widened(sizes: Mapping[str, Any]) -> dict[str, Any]:
     """A model's sizes with larger widths, also those of the blocks that some models list."""
     made: dict[str, Any] = {}
     for field, size in sizes.items():
-        wide = any(word in field for word in ("width", "hidden", "inner")) or field in ("filters", "filters_init")
+        words = ("width", "hidden", "inner", "embed_size", "feedforward")
+        wide = any(word in field for word in words) or field in ("filters", "filters_init")
         blocks = isinstance(size, list | tuple) and all(isinstance(block, Mapping) for block in size)
         made[field] = [widened(block) for block in size] if blocks else size * WIDER if wide else size
     return made

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.texts import chroms, damaged, file_of, files, intervals, read_or_tell
 
-from data_prep.chromoformer.command import _read_sizes
 from data_prep.chromoformer.contact_matrices import read_matrices
 from data_prep.chromoformer.contacts import read_contacts, read_tss_fragments
 from data_prep.chromoformer.gene_table import Gene, read_metadata, write_metadata
+from data_prep.sources.text_tables import read_sizes
 from jaxepi.genome.annotation import Tss
 from jaxepi.genome.intervals import Interval
 
@@ -79,7 +79,7 @@ def test_any_table_of_genes_is_read_or_told(content):
 
 @given(damaged(["chr1\t100", "chr2\t80"]))
 def test_any_list_of_chromosomes_is_read_or_told(content):
-    assert all(length >= 0 for length in (read_or_tell(_read_sizes, content) or {}).values())
+    assert all(length >= 0 for length in (read_or_tell(read_sizes, content) or {}).values())
 
 
 @given(damaged(["0 2.5 1", "2.5 0 3", "1 3 0"], " "))
