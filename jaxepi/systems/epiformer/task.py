@@ -69,7 +69,7 @@ class EpiformerTask(Task):
         self.shift_pad = self.objective.shift_pad
         self.counts_updates = self.objective.augment == "alternate"
         self.validates_as_trained = self.objective.validate_in_training_mode
-        self._conserved = config.conservation and bool(manifest.get("conservation"))
+        self._conserved = config.conservation and bool(_conservation(manifest))
 
     def _cut(self) -> int:
         """How many bins of a record come before the first one that is predicted.
@@ -259,3 +259,13 @@ class EpiformerTask(Task):
             "loss_total": float(fit.total.sum() / max(fit.count.sum(), 1)),
             "n_nan_bin_total": round(float(lost.total.sum())),
         }
+
+
+def _conservation(manifest: Mapping[str, Any]) -> Any:
+    """What a dataset says of its conservation, None if nothing.
+
+    Raises:
+      JaxepiError: of several datasets one has conservation and another does not.
+    """
+    several = manifest.get("datasets", ())
+    return manifest["conservation"] if any("conservation" in one for one in (manifest, *several)) else None

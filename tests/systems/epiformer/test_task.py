@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxepi.data.mixture import SharedManifest
 from jaxepi.errors import JaxepiError
 from jaxepi.predictor import Predictor
 from jaxepi.registry import get_system, task_of
@@ -130,3 +131,9 @@ def test_conservation_turns_and_shifts_with_the_sequence(predictor, given):
         expected.append(predictor.predict(x[:, ::-1, ::-1], conservation=c[:, ::-1])[:, ::-1])
     made = predictor.predict(codes, conservation=conservation, rc=True, shifts=(0, by))
     np.testing.assert_allclose(made, np.mean(expected, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_datasets_that_differ_in_conservation_are_told():
+    bare = {name: value for name, value in TOY.manifest.items() if name != "conservation"}
+    with pytest.raises(JaxepiError, match="differ in 'conservation'"):
+        task_of(EPIFORMER, TOY.model, TOY.task, SharedManifest([TOY.manifest, bare]))
